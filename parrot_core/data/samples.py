@@ -1,0 +1,118 @@
+"""The one sample format: LLaVA's conversations about images, as JSON or JSONL.
+
+A record has an `id`, an `image` (a path relative to the image root, a list of them, or none), and
+`conversations`, a list of `{"from": "human" | "gpt" | "system", "value": text}` in which `<image>`
+stands where an image goes; `language` (a code) is optional.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parrot_core.errors import MissingError, UsageError
+
+IMAGE_PLACEHOLDER = "<image>"
+ROLES = ("system", "human", "gpt")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What one side says: `role` is `system`, `human` or `gpt` (LLaVA's names)."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One conversation about no, one or several images.
+
+    Attributes:
+        id: The record's `id`, as text.
+        images: Image paths relative to the image root, in reading order.
+        turns: The conversation.
+        language: Code of the language, where the record states it.
+        origin: `file:line` (JSONL) or `file:[index]` (JSON), for messages.
+    """
+
+    id: str
+    images: tuple[str, ...]
+    turns: tuple[Turn, ...]
+    language: str | None
+    origin: str
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Yields the samples of a JSON or JSONL file in order.
+
+    Raises:
+        MissingError: if the file is not there.
+        UsageError: if the file or one of its records is not in the format; names the place.
+    """
+    for origin, record in read_records(path):
+        yield parse_sample(record, origin=origin)
+
+
+def read_records(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yields `(origin, record)` for every record of a JSON array or JSONL file, unchecked."""
+    if not path.is_file():
+        raise MissingError(f"no such data file: {path}", hint="Check the path in the recipe.")
+    with path.open(encoding="utf-8") as file:
+        if path.suffix == ".jsonl":
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield f"{path}:{number}", _parse_json(line, origin=f"{path}:{number}")
+            return
+        records = _parse_json(file.read(), origin=str(path))
+    if not isinstance(records, list):
+        raise UsageError(f"{path} is not a JSON array of samples", hint="Wrap the samples in [ ].")
+    for index, record in enumerate(records):
+        yield f"{path}:[{index}]", record
+
+
+def _parse_json(text: str, *, origin: str) -> Any:  # noqa: ANN401 - JSON can be anything
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{origin}: not JSON: {error}", hint="Mend or remove it.") from error
+
+
+def parse_sample(record: object, *, origin: str) -> Sample:
+    """Reads one record.
+
+    Raises:
+        UsageError: with the place and the first fault found.
+    """
+    try:
+        return _parse(record, origin=origin)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{origin}: {error}", hint="Run `parrot data check` on the file.") from error
+
+
+def _parse(record: object, *, origin: str) -> Sample:
+    if not isinstance(record, Mapping):
+        raise TypeError(f"a sample is an object, not {type(record).__name__}")
+    image = record.get("image")
+    images = (image,) if isinstance(image, str) else tuple(image or ())
+    turns = []
+    for turn in record.get("conversations") or ():
+        role, text = turn["from"], turn["value"]
+        if role not in ROLES:
+            raise ValueError(f"unknown role {role!r} (known: {', '.join(ROLES)})")
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"an empty {role} turn")
+        turns.append(Turn(role=role, text=text))
+    if not turns:
+        raise ValueError("no conversations")
+    placeholders = sum(turn.text.count(IMAGE_PLACEHOLDER) for turn in turns)
+    if placeholders != len(images):
+        raise ValueError(f"{placeholders} {IMAGE_PLACEHOLDER} for {len(images)} images")
+    return Sample(
+        id=str(record.get("id", origin)),
+        images=images,
+        turns=tuple(turns),
+        language=record.get("language"),
+        origin=origin,
+    )

@@ -1,0 +1,155 @@
+"""Languages as data: a table of what Parrot must know of each, and the identification of a text's language.
+
+A language is added by a row. Nothing else in Parrot asks which language it deals with.
+"""
+
+import difflib
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parrot_core.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Language:
+    """What Parrot must know of a language.
+
+    Attributes:
+        code: ISO 639-1 code, the paper's spelling (`zh`, not `cn`).
+        name: English name.
+        native_name: What its speakers call it.
+        scripts: Names of its letters' Unicode blocks as `unicodedata.name` begins them.
+        yes: The word that affirms, as a sentence would begin with it.
+        no: The word that denies.
+        right_to_left: Whether it is written from right to left.
+    """
+
+    code: str
+    name: str
+    native_name: str
+    scripts: tuple[str, ...] = ("LATIN",)
+    yes: str
+    no: str
+    right_to_left: bool = False
+
+
+_ROWS = (
+    Language(code="en", name="English", native_name="English", yes="Yes", no="No"),
+    Language(code="zh", name="Chinese", native_name="中文", scripts=("CJK",), yes="是", no="否"),
+    Language(code="pt", name="Portuguese", native_name="português", yes="Sim", no="Não"),
+    Language(
+        code="ar",
+        name="Arabic",
+        native_name="العربية",
+        scripts=("ARABIC",),
+        yes="نعم",
+        no="لا",
+        right_to_left=True,
+    ),
+    Language(code="tr", name="Turkish", native_name="Türkçe", yes="Evet", no="Hayır"),
+    Language(
+        code="ru", name="Russian", native_name="русский", scripts=("CYRILLIC",), yes="Да", no="Нет"
+    ),
+    Language(code="de", name="German", native_name="Deutsch", yes="Ja", no="Nein"),
+    Language(code="es", name="Spanish", native_name="español", yes="Sí", no="No"),
+    Language(code="fr", name="French", native_name="français", yes="Oui", no="Non"),
+    Language(code="id", name="Indonesian", native_name="Bahasa Indonesia", yes="Ya", no="Tidak"),
+    Language(code="it", name="Italian", native_name="italiano", yes="Sì", no="No"),
+    Language(
+        code="ja",
+        name="Japanese",
+        native_name="日本語",
+        scripts=("HIRAGANA", "KATAKANA", "CJK"),
+        yes="はい",
+        no="いいえ",
+    ),
+    Language(code="ko", name="Korean", native_name="한국어", scripts=("HANGUL",), yes="예", no="아니요"),
+    Language(
+        code="hi", name="Hindi", native_name="हिन्दी", scripts=("DEVANAGARI",), yes="हाँ", no="नहीं"
+    ),
+    Language(code="vi", name="Vietnamese", native_name="Tiếng Việt", yes="Có", no="Không"),
+)
+LANGUAGES: dict[str, Language] = {row.code: row for row in _ROWS}
+"""Every language that Parrot knows, by code."""
+
+PAPER_LANGUAGES: tuple[str, ...] = ("en", "zh", "pt", "ar", "tr", "ru")
+"""The six languages of the paper (section 2.3), in the order of its tables."""
+
+_ALIASES = {"cn": "zh", "zh-cn": "zh", "zh_cn": "zh", "pt-br": "pt", "pt_br": "pt"}
+
+
+def get_language(code: str) -> Language:
+    """Returns the language of a code, a spelling that the field uses for it, or its English name.
+
+    Raises:
+        UsageError: if no language goes by that name; the hint names the nearest.
+    """
+    key = code.strip().lower()
+    key = _ALIASES.get(key, key)
+    by_name = {language.name.lower(): language for language in LANGUAGES.values()}
+    found = LANGUAGES.get(key) or by_name.get(key)
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(key, [*LANGUAGES, *by_name], n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise UsageError(
+        f"unknown language {code!r}", hint=f"{hint}Parrot knows: {', '.join(LANGUAGES)}."
+    )
+
+
+def parse_languages(text: str) -> list[str]:
+    """Reads `tr,ar` or `all` (the paper's six) into codes, in the order given, without repeats."""
+    if text.strip().lower() == "all":
+        return list(PAPER_LANGUAGES)
+    codes = [get_language(part).code for part in text.split(",") if part.strip()]
+    if not codes:
+        raise UsageError(f"no language in {text!r}", hint="Give codes such as tr,ar, or all.")
+    return list(dict.fromkeys(codes))
+
+
+def script_of(text: str) -> str | None:
+    """Returns the script of most letters of a text (`LATIN`, `CJK`, …), or None without letters."""
+    counts = Counter(
+        unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
+        for letter in text
+        if letter.isalpha()
+    )
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def identify(text: str, candidates: Sequence[str]) -> str | None:
+    """Says in which of the candidate languages a text is written, or None where it cannot tell.
+
+    The script decides where only one candidate is written in it; among the others a seeded
+    langdetect does, and only if it is sure and the text long enough to be sure of.
+
+    Args:
+        text: Any text; markup and digits do not count.
+        candidates: Codes to choose from.
+    """
+    script = script_of(text)
+    if script is None:
+        return None
+    possible = [code for code in candidates if script in LANGUAGES[code].scripts]
+    if len(possible) <= 1:
+        return possible[0] if possible else None
+    return _detect_among(text, possible)
+
+
+def _detect_among(text: str, possible: Sequence[str]) -> str | None:
+    """Asks langdetect, whose draws are seeded, for the likeliest of the languages of one script."""
+    from langdetect import DetectorFactory, LangDetectException, detect_langs
+
+    seed_before = DetectorFactory.seed
+    DetectorFactory.seed = 0
+    try:
+        scores = {guess.lang: guess.prob for guess in detect_langs(text)}
+    except LangDetectException:  # nothing in the text that langdetect has seen
+        return None
+    finally:
+        DetectorFactory.seed = seed_before
+    ranked = sorted(((scores.get(code, 0.0), code) for code in possible), reverse=True)
+    best, second = ranked[0], ranked[1]
+    return best[1] if best[0] >= 0.5 and best[0] >= 2 * second[0] else None
