@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from parrot_core.data.emoji.concepts import NOUN_GROUPS
 from parrot_core.data.emoji.materials import STYLES
 from parrot_core.errors import UsageError
-from parrot_core.languages import PAPER_LANGUAGES, get_language
+from parrot_core.languages import LANGUAGES, PAPER_LANGUAGES
 
 PICTURE_KINDS = ("naming", "yes_no", "choice", "description")
 """What can be asked about a picture."""
@@ -130,8 +130,13 @@ class DemoSettings:
                 for kind, count in kinds.items()
                 if count < 0
             ]
-        for code in self.languages:
-            get_language(code)
+        for name, count in (
+            ("naming_questions", self.naming_questions),
+            ("yes_no_pairs", self.yes_no_pairs),
+        ):
+            if count < 0:
+                faults.append(f"{name} = {count}, not a count")
+        faults += [f"unknown language {code!r}" for code in self.languages if code not in LANGUAGES]
         for name, shares in (
             ("stage1_languages", self.stage1_languages),
             ("stage2_languages", self.stage2_languages),
