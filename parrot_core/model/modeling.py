@@ -180,9 +180,8 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             GuidanceError: if a sample with an image has no token that guides.
         """
         embeddings = self._embed_words(input_ids)
-        return self._encode_images(
-            pixel_values, input_ids, embeddings, attention_mask, guidance_mask
-        )
+        visual = self._project(self.vision_features(pixel_values))
+        return self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
 
     @can_return_tuple
     def forward(  # noqa: PLR0913 - the library's arguments
@@ -191,6 +190,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         attention_mask: Tensor | None = None,
         pixel_values: Tensor | None = None,
         guidance_mask: Tensor | None = None,
+        vision_features: Tensor | None = None,
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
@@ -211,6 +211,8 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             guidance_mask: int[B, N], 1 on the text tokens that guide (equation 2). Answers do not
                 guide, neither those of a chat nor those being generated: whoever knows which tokens
                 are answers says so here. Left out, all text tokens but padding guide.
+            vision_features: float[M, 1 + patches, D_v], what `vision_features` returned for
+                images of a frozen encoder, in place of `pixel_values`.
             labels: int[B, N], -100 where not supervised.
             position_ids: int[B, N].
             past_key_values: The language model's cache.
@@ -232,9 +234,13 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         routing_weights = None
         if input_ids is not None:
             inputs_embeds, routing_weights = self._embed(
-                input_ids, attention_mask, pixel_values, guidance_mask, mm_encoder_outputs
+                input_ids,
+                attention_mask,
+                self._features(pixel_values, vision_features),
+                guidance_mask,
+                mm_encoder_outputs,
             )
-        elif pixel_values is not None or mm_encoder_outputs:
+        elif pixel_values is not None or vision_features is not None or mm_encoder_outputs:
             raise ValueError("images need input_ids, which say where they go")
         if self.training and use_cache is None:
             use_cache = False
@@ -295,6 +301,15 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             output["routing_weights"] = routing_weights
         return output
 
+    def _features(
+        self, pixel_values: Tensor | None, vision_features: Tensor | None
+    ) -> Tensor | None:
+        if vision_features is None:
+            return None if pixel_values is None else self.vision_features(pixel_values)
+        if pixel_values is not None:
+            raise ValueError("give pixel_values or vision_features, not both")
+        return vision_features
+
     def _embed_words(self, input_ids: Tensor) -> Tensor:
         # The placeholder need not be in the vocabulary: its embedding is replaced by the image.
         words = input_ids.masked_fill(input_ids == self.config.image_token_id, 0)
@@ -304,17 +319,16 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None,
-        pixel_values: Tensor | None,
+        vision_features: Tensor | None,
         guidance_mask: Tensor | None,
         mm_encoder_outputs: dict[str, ModelOutput] | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Word embeddings float[B, N, C] with the images in their places, and routing weights."""
         embeddings = self._embed_words(input_ids)
         features = (mm_encoder_outputs or {}).get("image")
-        if features is None and pixel_values is not None:
-            features = self._encode_images(
-                pixel_values, input_ids, embeddings, attention_mask, guidance_mask
-            )
+        if features is None and vision_features is not None:
+            visual = self._project(vision_features)
+            features = self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
         is_image = input_ids == self.config.image_token_id
         if features is None:
             if not torch.compiler.is_compiling() and bool(is_image.any()):
@@ -332,17 +346,16 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         embeddings = embeddings.masked_scatter(is_image.unsqueeze(-1), tokens)
         return embeddings, features.get("routing_weights")
 
-    def _encode_images(
+    def _align(
         self,
-        pixel_values: Tensor,
+        visual: Tensor,
         input_ids: Tensor,
         embeddings: Tensor,
         attention_mask: Tensor | None,
         guidance_mask: Tensor | None,
     ) -> ParrotImageFeatures:
         is_image = input_ids == self.config.image_token_id
-        sample_of_image = self._samples_of_images(is_image, images=len(pixel_values))
-        visual = self._visual_tokens(pixel_values)
+        sample_of_image = self._samples_of_images(is_image, images=len(visual))
         specific, routing_weights = visual, None
         if self.config.experts_enabled:
             guided = visual[:, 0]
@@ -384,8 +397,14 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         samples = torch.arange(len(counts), device=counts.device)
         return samples.repeat_interleave(counts // tokens, output_size=images)
 
-    def _visual_tokens(self, pixel_values: Tensor) -> Tensor:
-        """float[M, 3, S, S] to H_v float[M, 1 + patches, C], the query of equation 2 first."""
+    def vision_features(self, pixel_values: Tensor) -> Tensor:
+        """Z_v of equation 1: float[M, 3, S, S] to float[M, 1 + patches, D_v].
+
+        The query of equation 2 comes first: the [CLS] token, or what stands in for it.
+
+        Raises:
+            ImageError: if the pixels are not finite or not of the model's size.
+        """
         size = self.config.image_size
         if pixel_values.shape[1:] != (3, size, size):
             raise ImageError(
@@ -418,8 +437,12 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
                 f"this {self.config.vision_config.model_type} has no pooled output",
                 hint="Set image_query = mean_patch.",
             )
-        features = torch.cat([query.unsqueeze(1), patches], dim=1)
-        return self.projector(features.to(self.projector[0].weight.dtype))
+        return torch.cat([query.unsqueeze(1), patches], dim=1)
+
+    def _project(self, vision_features: Tensor) -> Tensor:
+        """Equation 1: Z_v float[M, 1 + patches, D_v] to H_v float[M, 1 + patches, C]."""
+        weight = self.projector[0].weight
+        return self.projector(vision_features.to(weight.device, weight.dtype))
 
     def _with_all_parameters(self, embeddings: Tensor) -> Tensor:
         """Lets a batch without images use every parameter, where other ranks may have images.
@@ -431,7 +454,8 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         if not distributed or torch.distributed.get_world_size() == 1:
             return embeddings
         size = self.config.image_size
-        visual = self._visual_tokens(torch.zeros(1, 3, size, size, device=embeddings.device))
+        images = torch.zeros(1, 3, size, size, device=embeddings.device)
+        visual = self._project(self.vision_features(images))
         if self.config.experts_enabled:
             visual, _ = self.experts(visual, visual[:, 0])
         return embeddings + 0.0 * visual.sum().to(embeddings.device, embeddings.dtype)
