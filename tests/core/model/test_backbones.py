@@ -17,13 +17,6 @@ from parrot_core.errors import UsageError
 from parrot_core.model import join_parrot, load_parrot
 from parrot_core.model.backbones import LANGUAGE_MODELS, VISION_ENCODERS
 from parrot_core.model.errors import ImageError
-from tests.conftest import (
-    byte_tokenizer,
-    noise_image,
-    tiny_image_processor,
-    tiny_language_model,
-    tiny_vision_encoder,
-)
 
 SIZE, PATCH = 28, 14
 TRANSFORMER = {
@@ -76,10 +69,13 @@ def seeded(build: Any, config: Any) -> PreTrainedModel:
 
 def vision_encoder(kind: str) -> PreTrainedModel:
     encoder = seeded(AutoModel.from_config, AutoConfig.for_model(kind, **VISION[kind]))
-    if kind == "efficientnet":  # statistics, without which a random network shows nothing
-        pixels = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-        with torch.random.fork_rng(), torch.no_grad():
-            encoder.train()(pixels)
+    if kind == "efficientnet":  # drawn as the library draws it, it would show nothing
+        generator = torch.Generator().manual_seed(0)
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight, generator=generator)
+            elif isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.ones_(module.weight)
     return encoder.eval()
 
 
@@ -87,15 +83,21 @@ def language_model(kind: str) -> PreTrainedModel:
     return seeded(AutoModelForCausalLM.from_config, AutoConfig.for_model(kind, **SPEAKER))
 
 
-def join(viewer: PreTrainedModel, speaker: PreTrainedModel, size: int = SIZE, **settings: Any):
-    return join_parrot(
-        language_model=speaker,
-        vision_encoder=viewer,
-        tokenizer=byte_tokenizer(),
-        image_processor=tiny_image_processor(size),
-        generator=torch.Generator().manual_seed(0),
-        **settings,
-    )
+@pytest.fixture
+def join(tiny):
+    """Joins a vision encoder and a language model, tiny ones of the usual families by default."""
+
+    def joined(*, viewer=None, speaker=None, size=SIZE, **settings):
+        return join_parrot(
+            language_model=speaker or tiny.language_model(),
+            vision_encoder=viewer or tiny.vision_encoder(),
+            tokenizer=tiny.tokenizer(),
+            image_processor=tiny.image_processor(size),
+            generator=torch.Generator().manual_seed(0),
+            **settings,
+        )
+
+    return joined
 
 
 def test_every_row_is_tested_here() -> None:
@@ -103,10 +105,10 @@ def test_every_row_is_tested_here() -> None:
 
 
 @pytest.mark.parametrize("kind", VISION)
-def test_a_vision_encoder_trains_generates_and_survives_saving(kind, tmp_path) -> None:
+def test_a_vision_encoder_trains_generates_and_survives_saving(kind, tmp_path, join, tiny) -> None:
     size = VISION[kind]["image_size"]
-    model, processor = join(vision_encoder(kind), tiny_language_model(), size)
-    images = [[noise_image(1)]]
+    model, processor = join(viewer=vision_encoder(kind), size=size)
+    images = [[tiny.image(1)]]
     batch = processor.encode_conversations([ANSWERED], images=images, supervise=True)
     assert batch["pixel_values"].shape == (1, 3, size, size)
     assert int((batch["input_ids"] == model.config.image_token_id).sum()) == 5
@@ -120,7 +122,7 @@ def test_a_vision_encoder_trains_generates_and_survives_saving(kind, tmp_path) -
     assert not any(module.training for module in model.vision_encoder.modules())
 
     model.eval()
-    other = processor.encode_conversations([ANSWERED], images=[[noise_image(2)]], supervise=True)
+    other = processor.encode_conversations([ANSWERED], images=[[tiny.image(2)]], supervise=True)
     logits = model(**batch).logits
     assert (model(**other).logits - logits).abs().max() > 1e-4  # it sees
     prompt = processor.encode_conversations([QUESTION], images=images, add_generation_prompt=True)
@@ -137,8 +139,8 @@ def test_a_vision_encoder_trains_generates_and_survives_saving(kind, tmp_path) -
 
 @pytest.mark.parametrize("query", ["pooled", "mean_patch"])
 @pytest.mark.parametrize("kind", ["clip_vision_model", "siglip_vision_model", "dinov2"])
-def test_what_asks_in_equation_2_can_be_chosen(kind, query) -> None:
-    model, _ = join(vision_encoder(kind), tiny_language_model(), image_query=query)
+def test_what_asks_in_equation_2_can_be_chosen(kind, query, join) -> None:
+    model, _ = join(viewer=vision_encoder(kind), image_query=query)
     pixels = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         features = model.vision_features(pixels)
@@ -150,8 +152,8 @@ def test_what_asks_in_equation_2_can_be_chosen(kind, query) -> None:
     assert torch.equal(features[:, 1:], patches)
 
 
-def test_registers_are_no_patches() -> None:
-    model, _ = join(vision_encoder("dinov2_with_registers"), tiny_language_model())
+def test_registers_are_no_patches(join) -> None:
+    model, _ = join(viewer=vision_encoder("dinov2_with_registers"))
     pixels = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         states = model.vision_encoder(pixels, output_hidden_states=True).hidden_states[-2]
@@ -159,10 +161,10 @@ def test_registers_are_no_patches() -> None:
     assert torch.equal(features, states[:, [0, 5, 6, 7, 8]])
 
 
-def test_siglip2_sees_the_patches_its_own_processor_would_make() -> None:
+def test_siglip2_sees_the_patches_its_own_processor_would_make(join) -> None:
     from transformers.models.siglip2.image_processing_pil_siglip2 import convert_image_to_patches
 
-    model, _ = join(vision_encoder("siglip2_vision_model"), tiny_language_model())
+    model, _ = join(viewer=vision_encoder("siglip2_vision_model"))
     pixels = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     patches = torch.from_numpy(convert_image_to_patches(pixels[0].numpy(), PATCH))
     with torch.no_grad():
@@ -176,12 +178,12 @@ def test_siglip2_sees_the_patches_its_own_processor_would_make() -> None:
     torch.testing.assert_close(features[:, 1:], expected)
 
 
-def test_an_efficientnet_keeps_its_statistics_in_training() -> None:
+def test_an_efficientnet_keeps_its_statistics_in_training(join, tiny) -> None:
     """Its batch normalisation would otherwise learn from every batch, frozen or not."""
-    model, processor = join(vision_encoder("efficientnet"), tiny_language_model(), 64)
+    model, processor = join(viewer=vision_encoder("efficientnet"), size=64)
     model.vision_encoder.requires_grad_(requires_grad=False)
     before = {name: b.clone() for name, b in model.vision_encoder.named_buffers()}
-    batch = processor.encode_conversations([ANSWERED], images=[[noise_image(1)]], supervise=True)
+    batch = processor.encode_conversations([ANSWERED], images=[[tiny.image(1)]], supervise=True)
     model.train()
     model.vision_encoder.train()  # even if somebody sets it
     model(**batch).loss.backward()
@@ -189,17 +191,17 @@ def test_an_efficientnet_keeps_its_statistics_in_training() -> None:
         assert torch.equal(buffer, before[name]), name
 
 
-def test_an_efficientnet_has_no_layer_before_the_last() -> None:
-    model, _ = join(vision_encoder("efficientnet"), tiny_language_model(), 64)
+def test_an_efficientnet_has_no_layer_before_the_last(join) -> None:
+    model, _ = join(viewer=vision_encoder("efficientnet"), size=64)
     model.config.vision_feature_layer = -2
     with pytest.raises(UsageError, match="vision_feature_layer -2"):
         model.vision_features(torch.zeros(1, 3, 64, 64))
 
 
 @pytest.mark.parametrize("kind", LANGUAGE_MODELS)
-def test_a_language_model_trains_generates_and_survives_saving(kind, tmp_path) -> None:
-    model, processor = join(tiny_vision_encoder(), language_model(kind))
-    images = [[noise_image(1)], []]
+def test_a_language_model_trains_generates_and_survives_saving(kind, tmp_path, join, tiny) -> None:
+    model, processor = join(speaker=language_model(kind))
+    images = [[tiny.image(1)], []]
     chats = [
         ANSWERED,
         [{"role": "user", "content": "Selam!"}, {"role": "assistant", "content": "A"}],
@@ -229,7 +231,9 @@ def test_a_language_model_trains_generates_and_survives_saving(kind, tmp_path) -
     torch.testing.assert_close(again(**batch).logits, whole.logits, rtol=1e-4, atol=1e-4)
 
 
-def test_a_checkpoint_that_holds_a_text_encoder_too_gives_its_vision_encoder(tmp_path) -> None:
+def test_a_checkpoint_that_holds_a_text_encoder_too_gives_its_vision_encoder(
+    tmp_path, tiny
+) -> None:
     config = CLIPConfig(
         vision_config=TRANSFORMER,
         text_config={**TRANSFORMER, "vocab_size": 16, "max_position_embeddings": 8},
@@ -237,16 +241,16 @@ def test_a_checkpoint_that_holds_a_text_encoder_too_gives_its_vision_encoder(tmp
     )
     whole = seeded(CLIPModel, config)
     whole.save_pretrained(tmp_path)
-    tiny_image_processor().save_pretrained(tmp_path)
+    tiny.image_processor().save_pretrained(tmp_path)
     model, processor = join_parrot(
-        language_model=tiny_language_model(), vision_encoder=tmp_path, tokenizer=byte_tokenizer()
+        language_model=tiny.language_model(), vision_encoder=tmp_path, tokenizer=tiny.tokenizer()
     )
-    pixels = processor.prepare_images([noise_image(1)])
+    pixels = processor.prepare_images([tiny.image(1)])
     with torch.no_grad():
         expected = whole.vision_model(pixels, output_hidden_states=True).hidden_states[-2]
         torch.testing.assert_close(model.vision_features(pixels), expected)
 
 
-def test_an_image_processor_of_another_size_is_an_error() -> None:
+def test_an_image_processor_of_another_size_is_an_error(join) -> None:
     with pytest.raises(ImageError, match=r"\(3, 42, 42\), the encoder takes 28"):
-        join(tiny_vision_encoder(), tiny_language_model(), 42)
+        join(size=42)
