@@ -3,9 +3,11 @@
 import typer
 
 from parrot_cli.data.check import check
+from parrot_cli.data.translate import translate
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(check)
+app.command()(translate)
 
 
 @app.callback()
