@@ -113,12 +113,13 @@ def parse_languages(text: str) -> list[str]:
 
 def script_of(text: str) -> str | None:
     """Returns the script of most letters of a text (`LATIN`, `CJK`, …), or None without letters."""
-    counts = Counter(
-        unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
-        for letter in text
-        if letter.isalpha()
-    )
+    counts = Counter(_script_of_letter(letter) for letter in text if letter.isalpha())
     return counts.most_common(1)[0][0] if counts else None
+
+
+@functools.lru_cache(maxsize=None)  # there are only so many letters
+def _script_of_letter(letter: str) -> str:
+    return unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
 
 
 def identify(text: str, candidates: Sequence[str]) -> str | None:
@@ -189,10 +190,8 @@ def _shares(text: str, possible: Sequence[str]) -> dict[str, float]:
     from langdetect.utils.ngram import NGram
 
     profiles, rows = _profiles()
-    columns = {
-        code: [rows[name] for name in _PROFILE_NAMES.get(code, (code,))] for code in possible
-    }
-    logs = dict.fromkeys(possible, 0.0)
+    columns = [rows[_PROFILE_NAMES.get(code, code)] for code in possible]
+    sums = [0.0] * len(columns)
     window = NGram()
     for letter in f" {text} ":
         window.add_char(letter)
@@ -200,16 +199,15 @@ def _shares(text: str, possible: Sequence[str]) -> dict[str, float]:
             group = window.get(length)
             frequencies = profiles.get(group) if group else None
             if frequencies is not None:
-                for code in possible:
-                    found = max(frequencies[column] for column in columns[code])
-                    logs[code] += math.log(found + _UNSEEN)
-    highest = max(logs.values())
-    weights = {code: math.exp(value - highest) for code, value in logs.items()}
-    whole = sum(weights.values())
-    return {code: weight / whole for code, weight in weights.items()}
+                for place, column in enumerate(columns):
+                    sums[place] += math.log(frequencies[column] + _UNSEEN)
+    highest = max(sums)
+    weights = [math.exp(value - highest) for value in sums]
+    whole = sum(weights)
+    return {code: weight / whole for code, weight in zip(possible, weights, strict=True)}
 
 
-_PROFILE_NAMES = {"zh": ("zh-cn", "zh-tw")}
+_PROFILE_NAMES = {"zh": "zh-cn"}
 _UNSEEN = 5e-5  # frequency given to a group of letters that a profile does not have
 
 

@@ -129,9 +129,11 @@ def _folded(text: str) -> str:
 
 def _weight(text: str) -> float:
     """Letters of a text, each sign of a dense script counted as the letters it stands for."""
-    weights = (
-        _SIGN_WEIGHT.get(unicodedata.name(sign, "").split(" ")[0].split("-")[0], 1.0)
-        for sign in text
-        if sign.isalnum()
-    )
-    return sum(weights)
+    return sum(map(_weight_of_sign, text))
+
+
+@functools.lru_cache(maxsize=None)  # there are only so many signs
+def _weight_of_sign(sign: str) -> float:
+    if not sign.isalnum():
+        return 0.0
+    return _SIGN_WEIGHT.get(unicodedata.name(sign, "").split(" ")[0].split("-")[0], 1.0)
