@@ -132,7 +132,7 @@ def _weight(text: str) -> float:
     return sum(map(_weight_of_sign, text))
 
 
-@functools.lru_cache(maxsize=None)  # there are only so many signs
+@functools.cache  # there are only so many signs
 def _weight_of_sign(sign: str) -> float:
     if not sign.isalnum():
         return 0.0

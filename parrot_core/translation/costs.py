@@ -81,7 +81,7 @@ def estimate_tokens(text: str) -> int:
     return math.ceil(sum(map(_tokens_of_sign, text)) * 1.2) + 1
 
 
-@functools.lru_cache(maxsize=None)  # there are only so many signs
+@functools.cache  # there are only so many signs
 def _tokens_of_sign(sign: str) -> float:
     if sign.isspace():
         return 0.0

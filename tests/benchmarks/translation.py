@@ -171,6 +171,8 @@ if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
     for name in sys.argv[1:] or ("faults", "kills", "throughput", "memory"):
         with tempfile.TemporaryDirectory() as folder:
-            result = {function.__name__: function for function in (faults, kills, throughput, memory)}
+            result = {
+                function.__name__: function for function in (faults, kills, throughput, memory)
+            }
             sys.stdout.write(json.dumps(result[name](Path(folder))) + "\n")
             sys.stdout.flush()
