@@ -65,7 +65,9 @@ _ROWS = (
         yes="はい",
         no="いいえ",
     ),
-    Language(code="ko", name="Korean", native_name="한국어", scripts=("HANGUL",), yes="예", no="아니요"),
+    Language(
+        code="ko", name="Korean", native_name="한국어", scripts=("HANGUL",), yes="예", no="아니요"
+    ),
     Language(
         code="hi", name="Hindi", native_name="हिन्दी", scripts=("DEVANAGARI",), yes="हाँ", no="नहीं"
     ),

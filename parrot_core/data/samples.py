@@ -88,7 +88,9 @@ def parse_sample(record: object, *, origin: str) -> Sample:
     try:
         return _parse(record, origin=origin)
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{origin}: {error}", hint="Run `parrot data check` on the file.") from error
+        raise UsageError(
+            f"{origin}: {error}", hint="Run `parrot data check` on the file."
+        ) from error
 
 
 def _parse(record: object, *, origin: str) -> Sample:

@@ -1,0 +1,1 @@
+"""Benchmarks in many languages: questions, how answers are read, scores, and runs of any model."""
