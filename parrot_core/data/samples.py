@@ -5,13 +5,13 @@ A record has an `id`, an `image` (a path relative to the image root, a list of t
 stands where an image goes; `language` (a code) is optional.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.data.records import scan_records
+from parrot_core.errors import UsageError
 
 IMAGE_PLACEHOLDER = "<image>"
 ROLES = ("system", "human", "gpt")
@@ -57,26 +57,11 @@ def read_samples(path: Path) -> Iterator[Sample]:
 
 def read_records(path: Path) -> Iterator[tuple[str, Any]]:
     """Yields `(origin, record)` for every record of a JSON array or JSONL file, unchecked."""
-    if not path.is_file():
-        raise MissingError(f"no such data file: {path}", hint="Check the path in the recipe.")
-    with path.open(encoding="utf-8") as file:
-        if path.suffix == ".jsonl":
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", _parse_json(line, origin=f"{path}:{number}")
-            return
-        records = _parse_json(file.read(), origin=str(path))
-    if not isinstance(records, list):
-        raise UsageError(f"{path} is not a JSON array of samples", hint="Wrap the samples in [ ].")
-    for index, record in enumerate(records):
-        yield f"{path}:[{index}]", record
-
-
-def _parse_json(text: str, *, origin: str) -> Any:  # noqa: ANN401 - JSON can be anything
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{origin}: not JSON: {error}", hint="Mend or remove it.") from error
+    for record in scan_records(path):
+        if record.problem is not None:
+            place = record.origin if path.suffix == ".jsonl" else f"{path}:{record.line}"
+            raise UsageError(f"{place}: {record.problem}", hint="Mend or remove it.")
+        yield record.origin, record.value
 
 
 def parse_sample(record: object, *, origin: str) -> Sample:

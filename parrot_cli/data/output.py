@@ -1,0 +1,83 @@
+"""What the data commands print: tables or JSON on stdout, progress on stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+_PLAIN_SECONDS = 10.0  # between two lines of progress where nobody watches a terminal
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - whatever a command reports
+    """Writes one JSON document to stdout."""
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_line(text: str) -> None:
+    """Writes one line of the result to stdout."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None
+) -> None:
+    """Draws a table on stdout; columns in which every cell is a number are set to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for index, name in enumerate(columns):
+        numeric = all(isinstance(row[index], int | float) for row in rows)
+        table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row))
+    # A pipe has no width of its own; long messages must not be wrapped for whoever greps them.
+    console = Console(width=None if sys.stdout.isatty() else 240)
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def note(text: str) -> None:
+    """Writes one line about the work, not its result, to stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def live_line() -> Iterator[Callable[[str], None]]:
+    """Yields a function that shows the newest line of progress on stderr.
+
+    In a terminal one line is rewritten; elsewhere a line is printed every ten seconds, so that a
+    log file stays readable.
+    """
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        console = Console(stderr=True)
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            yield lambda text: live.update(Text(text))
+        return
+    last = time.monotonic()
+
+    def show(text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PLAIN_SECONDS:
+            last = now
+            note(text)
+
+    yield show

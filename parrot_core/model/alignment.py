@@ -1,0 +1,171 @@
+"""Textual guidance and the language experts: equations 2 to 5 of the paper as pure functions.
+
+Shapes: M images, V visual tokens of an image (the [CLS] token first), N text tokens, C hidden size
+of the language model, E experts, I hidden units of an expert.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def guide(query: Tensor, text: Tensor, *, mask: Tensor) -> Tensor:
+    """Equation 2: each image's [CLS] token attends to the words that guide it.
+
+    softmax(H_v^cls · H_tᵀ / √C) · H_t, with keys and values both the word embeddings. The softmax
+    is taken in float32.
+
+    Args:
+        query: float[M, C], the projected [CLS] tokens H_v^cls.
+        text: float[M, N, C], the word embeddings H_t of each image's sample.
+        mask: bool[M, N], true where a token guides; at least one per row.
+
+    Returns:
+        float[M, C], H'_v.
+    """
+    scores = torch.einsum("mc,mnc->mn", query, text).float() / query.shape[-1] ** 0.5
+    weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
+    return torch.einsum("mn,mnc->mc", weights.to(text.dtype), text)
+
+
+def route(guided: Tensor, weight: Tensor) -> Tensor:
+    """Equation 3: P = softmax(linear(H'_v)), in float32 whatever the model's precision.
+
+    Args:
+        guided: float[M, C], H'_v.
+        weight: float[E, C], the router's matrix (no bias).
+
+    Returns:
+        float32[M, E], rows that sum to 1.
+    """
+    with torch.autocast(guided.device.type, enabled=False):
+        return F.linear(guided.float(), weight.float()).softmax(dim=-1)
+
+
+def reweight(visual: Tensor, mixture: Tensor, *, alpha: float, kind: str) -> Tensor:
+    """Equation 5: G_v = H_v + α · MoE(H_v); or, as the released checkpoints have it, the converse.
+
+    The authors' code computes MoE(H_v) + w · H_v, which is not the paper's equation at any other
+    weight than 1; checkpoints trained so must be run so.
+
+    Args:
+        visual: float[M, V, C], H_v.
+        mixture: float[M, V, C], MoE(H_v).
+        alpha: α of the paper; for `experts_plus_weighted_input` the released code's w.
+        kind: `input_plus_experts` (paper) or `experts_plus_weighted_input` (released checkpoints).
+
+    Raises:
+        ValueError: if `kind` is neither.
+    """
+    if kind == "input_plus_experts":
+        return visual + alpha * mixture
+    if kind == "experts_plus_weighted_input":
+        return mixture + alpha * visual
+    raise ValueError(f"unknown kind of reweighting {kind!r}")
+
+
+class LanguageExperts(nn.Module):
+    """The router and the language experts (sections 3.3 and D.1), as stacked matrices.
+
+    One parameter holds one matrix of all experts, so that all parameters take part in every step
+    on every rank, whichever experts the images of a batch are sent to.
+
+    Args:
+        hidden_size: C.
+        intermediate_size: I.
+        num_experts: E.
+        num_experts_per_tok: k of equation 4.
+        gated: Gated three-matrix experts without biases (released checkpoints) in place of the
+            paper's two linear layers with SiLU.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        intermediate_size: int,
+        *,
+        num_experts: int,
+        num_experts_per_tok: int,
+        gated: bool,
+    ) -> None:
+        super().__init__()
+        self.num_experts = num_experts
+        self.num_experts_per_tok = num_experts_per_tok
+        # A bare parameter, so that everything here is gathered together when weights are sharded.
+        self.router = nn.Parameter(torch.empty(num_experts, hidden_size))
+        shape = (num_experts, intermediate_size, hidden_size)
+        self.up_proj = nn.Parameter(torch.empty(shape))
+        self.down_proj = nn.Parameter(torch.empty(shape))
+        if gated:
+            self.gate_proj = nn.Parameter(torch.empty(shape))
+            self.register_parameter("up_bias", None)
+            self.register_parameter("down_bias", None)
+        else:
+            self.register_parameter("gate_proj", None)
+            self.up_bias = nn.Parameter(torch.empty(num_experts, intermediate_size))
+            self.down_bias = nn.Parameter(torch.empty(num_experts, hidden_size))
+
+    def forward(self, visual: Tensor, guided: Tensor) -> tuple[Tensor, Tensor]:
+        """Equations 3 and 4: MoE(H_v) = Σ_i P_i · E_i(H_v) over the k most probable experts.
+
+        The weighted sum is moved inside: hidden units are scaled by their expert's P_i, and one
+        product with the stacked second matrices sums over experts.
+
+        Args:
+            visual: float[M, V, C], H_v.
+            guided: float[M, C], H'_v; all V tokens of an image share what it is routed to.
+
+        Returns:
+            MoE(H_v) float[M, V, C], and P float32[M, E] before the selection.
+        """
+        routing_weights = route(guided, self.router)
+        if self.num_experts_per_tok == self.num_experts:
+            return self._all_experts(visual, routing_weights.to(visual.dtype)), routing_weights
+        kept = routing_weights.topk(self.num_experts_per_tok, dim=-1)
+        mixture = self._selected_experts(visual, kept.values.to(visual.dtype), kept.indices)
+        return mixture, routing_weights
+
+    def _all_experts(self, visual: Tensor, weights: Tensor) -> Tensor:
+        images, tokens, _ = visual.shape
+        hidden = F.linear(visual, self.up_proj.flatten(0, 1), _flat(self.up_bias))
+        if self.gate_proj is None:
+            hidden = F.silu(hidden)
+        else:
+            hidden = F.silu(F.linear(visual, self.gate_proj.flatten(0, 1))) * hidden
+        hidden = hidden.view(images, tokens, self.num_experts, -1) * weights[:, None, :, None]
+        mixture = hidden.flatten(2) @ self.down_proj.flatten(0, 1).to(hidden.dtype)
+        if self.down_bias is None:
+            return mixture
+        return mixture + (weights @ self.down_bias.to(weights.dtype))[:, None, :]
+
+    def _selected_experts(self, visual: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
+        """Work for the chosen pairs of image and expert only: `weights` and `experts` are [M, k].
+
+        Pairs are sorted by expert, and each group of rows meets its expert's matrix. An expert that
+        nobody chose has an empty group: its gradient is zero, not absent.
+        """
+        _, tokens, size = visual.shape
+        experts, order = experts.flatten().sort()
+        image_of_pair = order // weights.shape[1]
+        counts = torch.bincount(experts, minlength=self.num_experts)
+        ends = (counts.cumsum(0) * tokens).to(torch.int32)
+        rows = visual[image_of_pair].flatten(0, 1)  # [M·k·V, C]
+
+        hidden = F.grouped_mm(rows, self.up_proj.to(rows.dtype).transpose(1, 2), offs=ends)
+        expert_of_row = experts.repeat_interleave(tokens)
+        if self.up_bias is not None:
+            hidden = hidden + self.up_bias[expert_of_row]
+        if self.gate_proj is None:
+            hidden = F.silu(hidden)
+        else:
+            gate = F.grouped_mm(rows, self.gate_proj.to(rows.dtype).transpose(1, 2), offs=ends)
+            hidden = F.silu(gate) * hidden
+        output = F.grouped_mm(hidden, self.down_proj.to(hidden.dtype), offs=ends)
+        if self.down_bias is not None:
+            output = output + self.down_bias[expert_of_row]
+        weighted = output.view(-1, tokens, size) * weights.flatten()[order][:, None, None]
+        return torch.zeros_like(visual).index_add(0, image_of_pair, weighted.to(visual.dtype))
+
+
+def _flat(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.flatten()

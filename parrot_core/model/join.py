@@ -1,0 +1,245 @@
+"""Joining pretrained parts into a model: where stage 1 begins."""
+
+import copy
+from collections.abc import Callable
+from os import PathLike, fspath
+from typing import Any
+
+import torch
+import transformers
+from PIL import Image
+from torch import nn
+from transformers import (
+    AddedToken,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    SiglipImageProcessor,
+)
+from transformers.image_processing_utils import BaseImageProcessor
+
+from parrot_core.errors import UsageError
+from parrot_core.model.backbones import VISION_ENCODERS, language_model_row
+from parrot_core.model.config import SETTINGS, ParrotConfig
+from parrot_core.model.errors import CheckpointError, ImageError
+from parrot_core.model.modeling import ParrotForConditionalGeneration, initialise
+from parrot_core.model.processing import IMAGE_TOKEN, ParrotProcessor
+
+Source = str | PathLike[str]
+"""A folder, or a name on the model hub."""
+
+
+def join_parrot(  # noqa: PLR0913 - four parts and how to join them
+    *,
+    language_model: PreTrainedModel | Source,
+    vision_encoder: PreTrainedModel | Source,
+    tokenizer: PreTrainedTokenizerBase | Source | None = None,
+    image_processor: BaseImageProcessor | Source | None = None,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+    chat_template: str | None = None,
+    pad_to_square: bool = True,
+    **settings: Any,  # noqa: ANN401 - the fields of ParrotConfig
+) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
+    """Joins a language model and a vision encoder with a fresh projector and fresh experts.
+
+    Args:
+        language_model: A causal language model, or where to load it from.
+        vision_encoder: A vision encoder of a family in the table, or where to load it from.
+        tokenizer: The language model's; needed if the model is given as an object.
+        image_processor: The encoder's; needed if the encoder is given as an object.
+        generator: Draws the projector and the experts; a CPU generator.
+        dtype: Precision of all parts; by default the language model's own.
+        chat_template: Used in place of the tokenizer's own.
+        pad_to_square: As in `ParrotProcessor`.
+        **settings: As in `ParrotConfig`: `alpha`, `num_experts`, `expert_kind` and so on.
+
+    Returns:
+        The model, in evaluation mode, and its processor.
+
+    Raises:
+        UsageError: if a setting, a family or the parts do not fit together.
+        CheckpointError: if a part cannot be loaded.
+    """
+    unknown = sorted(set(settings) - set(SETTINGS))
+    if unknown:
+        raise TypeError(f"unknown settings {unknown}; known are {', '.join(SETTINGS)}")
+    if tokenizer is None:
+        tokenizer = _beside(language_model, "tokenizer")
+    if image_processor is None:
+        image_processor = _beside(vision_encoder, "image_processor")
+    language_model = load_language_model(language_model, dtype=dtype)
+    vision_encoder = load_vision_encoder(vision_encoder, dtype=language_model.dtype)
+    tokenizer = prepare_tokenizer(
+        tokenizer, text_config=language_model.config, chat_template=chat_template
+    )
+    image_processor = load_image_processor(image_processor, config=vision_encoder.config)
+    _fit_image_size(vision_encoder.config, image_processor)
+    attention = [part.config._attn_implementation for part in (vision_encoder, language_model)]
+    config = ParrotConfig(
+        vision_config=vision_encoder.config,
+        text_config=language_model.config,
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        **settings,
+    )
+    _make_room(language_model, tokenizer)
+    for part, implementation in zip((vision_encoder, language_model), attention, strict=True):
+        part.config._attn_implementation = implementation  # the composite config has reset it
+        for module in part.modules():
+            module._is_hf_initialized = True  # the library's mark: weights to be left alone
+    model = ParrotForConditionalGeneration(config, vision_encoder, language_model)
+    fresh = [*model.projector, *([model.experts] if model.experts is not None else [])]
+    for module in fresh:
+        initialise(module, generator)
+        module.to(device=language_model.device, dtype=language_model.dtype)
+    vision_encoder.to(device=language_model.device, dtype=language_model.dtype)
+    processor = ParrotProcessor(
+        image_processor,
+        tokenizer,
+        chat_template=tokenizer.chat_template,
+        num_image_tokens=config.num_image_tokens,
+        pad_to_square=pad_to_square,
+    )
+    check_images(processor, config)
+    model.generation_config = copy.deepcopy(language_model.generation_config)
+    set_stops(model, processor)
+    return model.eval(), processor
+
+
+def load_language_model(source: PreTrainedModel | Source, *, dtype: torch.dtype | None) -> Any:  # noqa: ANN401
+    """The language model itself, or loaded from a folder or hub name (safetensors only)."""
+    if isinstance(source, PreTrainedModel):
+        return source if dtype is None else source.to(dtype)
+    return load_part(
+        AutoModelForCausalLM.from_pretrained, source, dtype=dtype or "auto", use_safetensors=True
+    )
+
+
+def load_vision_encoder(source: PreTrainedModel | Source, *, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    """The encoder itself, or loaded alone from a folder or hub name that may hold text parts, too."""
+    if isinstance(source, PreTrainedModel):
+        return source
+    kind = load_part(AutoConfig.from_pretrained, source).model_type
+    row = VISION_ENCODERS.get(kind) or VISION_ENCODERS.get(f"{kind}_vision_model")
+    if row is None:
+        raise UsageError(
+            f"{fspath(source)} is a {kind!r}, not a vision encoder that Parrot knows",
+            hint=f"Parrot knows {', '.join(VISION_ENCODERS)}.",
+        )
+    loader = getattr(transformers, row.model_class).from_pretrained
+    return load_part(loader, source, dtype=dtype, use_safetensors=True)
+
+
+def load_image_processor(
+    source: BaseImageProcessor | Source, *, config: PreTrainedConfig
+) -> BaseImageProcessor:
+    """The image processor itself, or loaded; always the Pillow one, equal on every machine."""
+    if isinstance(source, BaseImageProcessor):
+        return source
+    if config.model_type == "siglip2_vision_model":
+        # Its own processor keeps aspect ratios and flattens patches; Parrot shows it squares.
+        side = VISION_ENCODERS[config.model_type].image_size(config)
+        return SiglipImageProcessor(size={"height": side, "width": side})
+    return load_part(AutoImageProcessor.from_pretrained, source, backend="pil")
+
+
+def prepare_tokenizer(
+    source: PreTrainedTokenizerBase | Source,
+    *,
+    text_config: PreTrainedConfig,
+    chat_template: str | None = None,
+) -> PreTrainedTokenizerBase:
+    """A copy of the tokenizer with an image token, a padding token and a chat template."""
+    if isinstance(source, PreTrainedTokenizerBase):
+        tokenizer = copy.deepcopy(source)
+    else:
+        tokenizer = load_part(AutoTokenizer.from_pretrained, source)
+    if IMAGE_TOKEN not in tokenizer.get_vocab():
+        token = AddedToken(IMAGE_TOKEN, special=True, normalized=False)
+        tokenizer.add_tokens([token], special_tokens=True)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # masks come from lengths, never from this id
+    tokenizer.padding_side = "left"
+    template = chat_template or tokenizer.chat_template
+    tokenizer.chat_template = template or language_model_row(text_config).chat_template
+    return tokenizer
+
+
+def set_stops(model: ParrotForConditionalGeneration, processor: ParrotProcessor) -> None:
+    """Lets generation end at the chat template's end of turn, and never write an image token."""
+    settings = model.generation_config
+    turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
+    turn_end = int(processor.encode_conversations([turn], images=[[]])["input_ids"][0, -1])
+    stops = settings.eos_token_id
+    stops = [] if stops is None else stops if isinstance(stops, list) else [stops]
+    settings.eos_token_id = list(dict.fromkeys([*stops, turn_end]))
+    settings.pad_token_id = processor.tokenizer.pad_token_id
+    rows = model.get_input_embeddings().num_embeddings
+    first = processor.image_token_id
+    settings.suppress_tokens = [first, *range(max(len(processor.tokenizer), first + 1), rows)]
+
+
+def check_images(processor: ParrotProcessor, config: ParrotConfig) -> None:
+    """Checks that the image processor makes images of the size that the encoder takes.
+
+    Raises:
+        ImageError: with both sizes, if it does not.
+    """
+    shape = tuple(processor.prepare_images([Image.new("RGB", (48, 32))]).shape[1:])
+    if shape != (3, config.image_size, config.image_size):
+        raise ImageError(
+            f"the image processor makes images of {shape}, the encoder takes {config.image_size}",
+            hint="Give the image processor that belongs to the encoder.",
+        )
+
+
+def load_part(loader: Callable[..., Any], source: Source, **options: Any) -> Any:  # noqa: ANN401
+    """Loads a part with the library's loader.
+
+    Raises:
+        CheckpointError: if it is not there, not readable, or not in safetensors.
+    """
+    try:
+        return loader(fspath(source), **options)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f"cannot load {fspath(source)}: {reason}",
+            hint="Check the path or hub name; weights must be in safetensors.",
+        ) from error
+
+
+def _beside(part: PreTrainedModel | Source, name: str) -> Source:
+    if isinstance(part, PreTrainedModel):
+        raise TypeError(f"{name} is needed beside a {type(part).__name__} given as an object")
+    return part
+
+
+def _fit_image_size(config: PreTrainedConfig, image_processor: BaseImageProcessor) -> None:
+    """A convolutional encoder takes images of any size: its config says which are given."""
+    if config.model_type == "efficientnet":
+        image = Image.new("RGB", (64, 64))
+        config.image_size = image_processor([image], return_tensors="pt")["pixel_values"].shape[-1]
+
+
+def _make_room(language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Gives the image token a row in the embeddings, where the vocabulary has none to spare.
+
+    Its embedding is never used, but logits processors look its score up. New rows hold the mean.
+    """
+    before = language_model.get_input_embeddings().num_embeddings
+    if len(tokenizer) <= before:
+        return
+    language_model.resize_token_embeddings(
+        len(tokenizer), pad_to_multiple_of=64, mean_resizing=False
+    )
+    heads: list[nn.Module] = [language_model.get_input_embeddings()]
+    if not language_model.config.tie_word_embeddings:
+        heads.append(language_model.get_output_embeddings())
+    with torch.no_grad():
+        for head in heads:
+            head.weight[before:] = head.weight[:before].float().mean(dim=0).to(head.weight.dtype)

@@ -1,0 +1,555 @@
+"""The model: vision encoder, projector, language experts and language model, composed.
+
+Shapes: B samples, M images of the batch in reading order, V visual tokens of an image (the [CLS]
+token first), N tokens of a sample with the V placeholders of each image among them, C hidden size,
+E experts, S side of an image in pixels.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    Cache,
+    GenerationMixin,
+    PreTrainedModel,
+    initialization,
+)
+from transformers.utils import ModelOutput
+from transformers.utils.generic import can_return_tuple
+
+from parrot_core.model.alignment import LanguageExperts, guide, reweight
+from parrot_core.model.backbones import CLS_TOKEN, POOLED
+from parrot_core.model.config import ParrotConfig
+from parrot_core.model.errors import (
+    GuidanceError,
+    ImageError,
+    NothingSupervisedError,
+    PlaceholderError,
+)
+
+IGNORED_LABEL = -100
+"""The label of a token that is not supervised."""
+
+
+@dataclass
+class ParrotOutput(ModelOutput):  # type: ignore[misc]  # the library's class is untyped
+    """What a Parrot model returns.
+
+    Attributes:
+        loss: Mean cross-entropy over supervised tokens, or their sum over `num_items_in_batch`.
+        logits: float[B, N, vocabulary]; None in training with labels, where only the supervised
+            positions meet the language-model head.
+        past_key_values: The language model's cache.
+        hidden_states: The language model's, where asked for.
+        attentions: The language model's, where asked for.
+        routing_weights: float32[M, E], P of equation 3; None without images or experts.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    routing_weights: Tensor | None = None
+
+
+@dataclass
+class ParrotImageFeatures(ModelOutput):  # type: ignore[misc]
+    """Images as the language model sees them.
+
+    Attributes:
+        pooler_output: M tensors float[V, C], G_v of equation 5 (the library's name for the field);
+            H_v itself where experts are bypassed.
+        visual_tokens: float[M, 1 + patches, C], H_v before the experts, with the [CLS] token.
+        routing_weights: float32[M, E], P of equation 3.
+    """
+
+    pooler_output: list[Tensor] | None = None
+    visual_tokens: Tensor | None = None
+    routing_weights: Tensor | None = None
+
+
+class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+    """Parrot (section 3.3): visual tokens are turned into the language of the prompt by experts.
+
+    Args:
+        config: The settings.
+        vision_encoder: A built encoder of `config.vision_config`; a new one by default.
+        language_model: A built causal language model of `config.text_config`; likewise.
+    """
+
+    config_class = ParrotConfig
+    config: ParrotConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 - the library's convention
+    _no_split_modules = ["LanguageExperts"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        config: ParrotConfig,
+        vision_encoder: PreTrainedModel | None = None,
+        language_model: PreTrainedModel | None = None,
+    ) -> None:
+        super().__init__(config)
+        self.vision_encoder = vision_encoder or AutoModel.from_config(config.vision_config)
+        self.projector = _projector(config)
+        self.experts = _experts(config) if config.experts_enabled else None
+        self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> "ParrotForConditionalGeneration":  # noqa: ANN401
+        """Loads a checkpoint as the library does, from safetensors only: no pickle is ever read."""
+        return super().from_pretrained(*args, **{**kwargs, "use_safetensors": True})
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's word embeddings."""
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the language model's word embeddings."""
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The language model's head."""
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Replaces the language model's head."""
+        self.language_model.set_output_embeddings(new_embeddings)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Called by the library for every module that no part and no checkpoint initialised."""
+        initialise(module)
+
+    def initialise_experts(self, generator: torch.Generator | None = None) -> None:
+        """Gives the model freshly drawn experts and switches them on: the start of stage 2 (D.1).
+
+        Args:
+            generator: A CPU generator; the draws do not depend on the model's device or precision.
+        """
+        self.config.experts_enabled = True
+        like = self.projector[-1].weight
+        with torch.device("cpu"):
+            experts = _experts(self.config).float()
+        initialise(experts, generator)
+        self.experts = experts.to(device=like.device, dtype=like.dtype)
+
+    def train(self, mode: bool = True) -> "ParrotForConditionalGeneration":  # noqa: FBT001, FBT002
+        """Sets the mode of all parts but a frozen vision encoder, which stays in evaluation."""
+        super().train(mode)
+        if self._vision_encoder_is_frozen():
+            self.vision_encoder.eval()
+        return self
+
+    def _vision_encoder_is_frozen(self) -> bool:
+        return not any(parameter.requires_grad for parameter in self.vision_encoder.parameters())
+
+    def encode_images(
+        self,
+        pixel_values: Tensor,
+        *,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        guidance_mask: Tensor | None = None,
+    ) -> ParrotImageFeatures:
+        """Encodes images and turns them into the language of their samples (equations 2 to 5).
+
+        Args:
+            pixel_values: float[M, 3, S, S], in reading order over the batch.
+            input_ids: int[B, N], with the placeholders.
+            attention_mask: int[B, N], 0 on padding.
+            guidance_mask: int[B, N], 1 on the text tokens that guide; all but padding by default.
+
+        Raises:
+            PlaceholderError: if placeholders and images do not match.
+            ImageError: if the pixels are not finite or not of the model's size.
+            GuidanceError: if a sample with an image has no token that guides.
+        """
+        embeddings = self._embed_words(input_ids)
+        visual = self._project(self.vision_features(pixel_values))
+        return self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
+
+    @can_return_tuple
+    def forward(  # noqa: PLR0913 - the library's arguments
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        guidance_mask: Tensor | None = None,
+        vision_features: Tensor | None = None,
+        labels: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,  # noqa: FBT001
+        logits_to_keep: int | Tensor | None = None,
+        mm_encoder_outputs: dict[str, ModelOutput] | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,  # noqa: ANN401 - handed to the language model
+    ) -> ParrotOutput:
+        """Runs the model.
+
+        Args:
+            input_ids: int[B, N]; each image has V times `config.image_token_id`.
+            attention_mask: int[B, N], 0 on padding.
+            pixel_values: float[M, 3, S, S], the images in reading order over the batch. Samples
+                without images and with several are ordinary.
+            guidance_mask: int[B, N], 1 on the text tokens that guide (equation 2). Answers do not
+                guide, neither those of a chat nor those being generated: whoever knows which tokens
+                are answers says so here. Left out, all text tokens but padding guide.
+            vision_features: float[M, 1 + patches, D_v], what `vision_features` returned for
+                images of a frozen encoder, in place of `pixel_values`.
+            labels: int[B, N], -100 where not supervised.
+            position_ids: int[B, N].
+            past_key_values: The language model's cache.
+            inputs_embeds: float[B, N, C], in place of `input_ids`, without images.
+            use_cache: Whether to return a cache; never in training.
+            logits_to_keep: As in the library: the last positions, or which ones; 0 means all. By
+                default all, but in training with labels none beyond those the loss needs.
+            mm_encoder_outputs: `{"image": ParrotImageFeatures}`, in place of `pixel_values`.
+            num_items_in_batch: Supervised tokens of all micro-batches and ranks of a step: with it
+                the loss is the sum over this batch's tokens divided by it.
+            **kwargs: Handed to the language model.
+
+        Raises:
+            PlaceholderError, ImageError, GuidanceError: as in `encode_images`.
+            NothingSupervisedError: if labels are given and nothing in them is supervised.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give exactly one of input_ids and inputs_embeds")
+        routing_weights = None
+        if input_ids is not None:
+            inputs_embeds, routing_weights = self._embed(
+                input_ids,
+                attention_mask,
+                self._features(pixel_values, vision_features),
+                guidance_mask,
+                mm_encoder_outputs,
+            )
+        elif pixel_values is not None or vision_features is not None or mm_encoder_outputs:
+            raise ValueError("images need input_ids, which say where they go")
+        if self.training and use_cache is None:
+            use_cache = False
+        supervised = (
+            None if labels is None else _supervised(labels, self.config.image_token_id, input_ids)
+        )
+        only_supervised = supervised is not None and self.training and logits_to_keep is None
+        if supervised is not None and logits_to_keep is not None and not _keeps_all(logits_to_keep):
+            raise ValueError("labels need the logits of all positions: leave logits_to_keep out")
+        if logits_to_keep is None:
+            logits_to_keep = supervised[0] if only_supervised else 0
+        output = self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            return_dict=True,
+            **kwargs,
+        )
+        logits, loss = output.logits, None
+        if supervised is not None:
+            mask, targets = supervised
+            loss = _loss(logits if only_supervised else logits[mask], targets, num_items_in_batch)
+        return ParrotOutput(
+            loss=loss,
+            logits=None if only_supervised else logits,
+            past_key_values=output.past_key_values,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+            routing_weights=routing_weights,
+        )
+
+    def generate(self, inputs: Tensor | None = None, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
+        """Generates as the library does; images are encoded and routed once, by the prompt alone.
+
+        What is being generated therefore never guides, cached or not. With
+        `return_dict_in_generate`, the output carries `routing_weights` float32[M, E], too.
+        """
+        pixel_values = kwargs.pop("pixel_values", None)
+        guidance_mask = kwargs.pop("guidance_mask", None)
+        if pixel_values is None:
+            return super().generate(inputs, **kwargs)
+        input_ids = kwargs.get("input_ids") if inputs is None else inputs
+        if input_ids is None:
+            raise ValueError("images need input_ids, which say where they go")
+        with torch.no_grad():
+            features = self.encode_images(
+                pixel_values.to(self.device),
+                input_ids=input_ids.to(self.device),
+                attention_mask=_to(kwargs.get("attention_mask"), self.device),
+                guidance_mask=_to(guidance_mask, self.device),
+            )
+        routing_weights = features.routing_weights
+        output = super().generate(inputs, mm_encoder_outputs={"image": features}, **kwargs)
+        if isinstance(output, ModelOutput) and routing_weights is not None:
+            output["routing_weights"] = routing_weights
+        return output
+
+    def _features(
+        self, pixel_values: Tensor | None, vision_features: Tensor | None
+    ) -> Tensor | None:
+        if vision_features is None:
+            return None if pixel_values is None else self.vision_features(pixel_values)
+        if pixel_values is not None:
+            raise ValueError("give pixel_values or vision_features, not both")
+        return vision_features
+
+    def _embed_words(self, input_ids: Tensor) -> Tensor:
+        # The placeholder need not be in the vocabulary: its embedding is replaced by the image.
+        words = input_ids.masked_fill(input_ids == self.config.image_token_id, 0)
+        return self.get_input_embeddings()(words)
+
+    def _embed(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        vision_features: Tensor | None,
+        guidance_mask: Tensor | None,
+        mm_encoder_outputs: dict[str, ModelOutput] | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Word embeddings float[B, N, C] with the images in their places, and routing weights."""
+        embeddings = self._embed_words(input_ids)
+        features = (mm_encoder_outputs or {}).get("image")
+        if features is None and vision_features is not None:
+            visual = self._project(vision_features)
+            features = self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
+        is_image = input_ids == self.config.image_token_id
+        if features is None:
+            if not torch.compiler.is_compiling() and bool(is_image.any()):
+                raise PlaceholderError(
+                    f"{int(is_image.sum())} image placeholders in input_ids, but no images",
+                    hint="Give pixel_values, or keep the image token out of ordinary text.",
+                )
+            return self._with_all_parameters(embeddings), None
+        tokens = torch.cat(features.pooler_output).to(embeddings.device, embeddings.dtype)
+        if not torch.compiler.is_compiling() and int(is_image.sum()) != len(tokens):
+            raise PlaceholderError(
+                f"{int(is_image.sum())} image placeholders for {len(tokens)} visual tokens",
+                hint="Give the features of exactly these prompts' images.",
+            )
+        embeddings = embeddings.masked_scatter(is_image.unsqueeze(-1), tokens)
+        return embeddings, features.get("routing_weights")
+
+    def _align(
+        self,
+        visual: Tensor,
+        input_ids: Tensor,
+        embeddings: Tensor,
+        attention_mask: Tensor | None,
+        guidance_mask: Tensor | None,
+    ) -> ParrotImageFeatures:
+        is_image = input_ids == self.config.image_token_id
+        sample_of_image = self._samples_of_images(is_image, images=len(visual))
+        specific, routing_weights = visual, None
+        if self.config.experts_enabled:
+            guided = visual[:, 0]
+            if self.config.text_guidance:
+                mask = _guiding(is_image, attention_mask, guidance_mask)[sample_of_image]
+                if not torch.compiler.is_compiling() and not bool(mask.any(dim=1).all()):
+                    raise GuidanceError(
+                        "a sample has an image, but no text token that guides it",
+                        hint="Put text beside the image, and mark it in guidance_mask.",
+                    )
+                text = embeddings[sample_of_image].to(visual.device)  # [M, N, C]
+                guided = guide(guided, text, mask=mask.to(visual.device))
+            mixture, routing_weights = self.experts(visual, guided)
+            specific = reweight(
+                visual, mixture, alpha=self.config.alpha, kind=self.config.reweighting
+            )
+        if not self.config.cls_token_to_language_model:
+            specific = specific[:, 1:]
+        return ParrotImageFeatures(
+            pooler_output=list(specific), visual_tokens=visual, routing_weights=routing_weights
+        )
+
+    def _samples_of_images(self, is_image: Tensor, *, images: int) -> Tensor:
+        """int[M]: which sample each image belongs to, from the placeholders."""
+        tokens = self.config.num_image_tokens
+        counts = is_image.sum(dim=1)
+        if not torch.compiler.is_compiling():
+            for sample, count in enumerate(counts.tolist()):
+                if count % tokens:
+                    raise PlaceholderError(
+                        f"sample {sample} has {count} image placeholders, {tokens} make an image",
+                        hint="Let ParrotProcessor expand the placeholders; do not cut through them.",
+                    )
+            if int(counts.sum()) != images * tokens:
+                raise PlaceholderError(
+                    f"{int(counts.sum()) // tokens} images in the text, {images} in pixel_values",
+                    hint="Give one image for each place of an image, in reading order.",
+                )
+        samples = torch.arange(len(counts), device=counts.device)
+        return samples.repeat_interleave(counts // tokens, output_size=images)
+
+    def vision_features(self, pixel_values: Tensor) -> Tensor:
+        """Z_v of equation 1: float[M, 3, S, S] to float[M, 1 + patches, D_v].
+
+        The query of equation 2 comes first: the [CLS] token, or what stands in for it.
+
+        Raises:
+            ImageError: if the pixels are not finite or not of the model's size.
+        """
+        size = self.config.image_size
+        if pixel_values.shape[1:] != (3, size, size):
+            raise ImageError(
+                f"pixel_values of shape {tuple(pixel_values.shape)}, not [images, 3, {size}, {size}]",
+                hint="Prepare images with the model's own ParrotProcessor.",
+            )
+        if not torch.compiler.is_compiling() and not bool(torch.isfinite(pixel_values).all()):
+            raise ImageError(
+                "pixel_values hold NaN or infinite values", hint="Look at the image files."
+            )
+        row = self.config.vision_row
+        frozen = self._vision_encoder_is_frozen()
+        if frozen and self.vision_encoder.training:
+            self.vision_encoder.eval()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
+            tokens, pooled = row.encode(
+                self.vision_encoder,
+                pixel_values.to(self.vision_encoder.dtype),
+                self.config.vision_feature_layer,
+            )
+        patches = tokens[:, row.prefix_tokens :]
+        if self.config.image_query == CLS_TOKEN:
+            query = tokens[:, 0]
+        elif self.config.image_query == POOLED:
+            query = pooled
+        else:
+            query = patches.mean(dim=1)
+        if query is None:
+            raise ImageError(
+                f"this {self.config.vision_config.model_type} has no pooled output",
+                hint="Set image_query = mean_patch.",
+            )
+        return torch.cat([query.unsqueeze(1), patches], dim=1)
+
+    def _project(self, vision_features: Tensor) -> Tensor:
+        """Equation 1: Z_v float[M, 1 + patches, D_v] to H_v float[M, 1 + patches, C]."""
+        weight = self.projector[0].weight
+        return self.projector(vision_features.to(weight.device, weight.dtype))
+
+    def _with_all_parameters(self, embeddings: Tensor) -> Tensor:
+        """Lets a batch without images use every parameter, where other ranks may have images.
+
+        Sharded training gathers weights and reduces gradients in step on all ranks; a rank that
+        skipped the vision encoder, the projector or the experts would leave the others waiting.
+        """
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if not distributed or torch.distributed.get_world_size() == 1:
+            return embeddings
+        size = self.config.image_size
+        images = torch.zeros(1, 3, size, size, device=embeddings.device)
+        visual = self._project(self.vision_features(images))
+        if self.config.experts_enabled:
+            visual, _ = self.experts(visual, visual[:, 0])
+        return embeddings + 0.0 * visual.sum().to(embeddings.device, embeddings.dtype)
+
+
+@torch.no_grad()
+def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draws the weights of a projector's layer or of the experts.
+
+    Every matrix is uniform within ±1/√(its inputs), whatever the language model's own habits, and
+    biases are zero.
+    """
+    if isinstance(module, nn.Linear):
+        matrices, biases = [(module.weight, module.in_features)], [module.bias]
+    elif isinstance(module, LanguageExperts):
+        hidden, size = module.up_proj.shape[1:]
+        matrices = [(module.router, size), (module.up_proj, size), (module.down_proj, hidden)]
+        if module.gate_proj is not None:
+            matrices.append((module.gate_proj, size))
+        biases = [module.up_bias, module.down_bias]
+    else:
+        return
+    for weight, inputs in matrices:
+        initialization.uniform_(weight, -(inputs**-0.5), inputs**-0.5, generator=generator)
+    for bias in biases:
+        if bias is not None:
+            initialization.zeros_(bias)
+
+
+def _projector(config: ParrotConfig) -> nn.Sequential:
+    size = config.text_config.hidden_size
+    layers: list[nn.Module] = [nn.Linear(config.vision_row.hidden_size(config.vision_config), size)]
+    for _ in range(config.projector_layers - 1):
+        layers += [nn.GELU(), nn.Linear(size, size)]
+    return nn.Sequential(*layers)
+
+
+def _experts(config: ParrotConfig) -> LanguageExperts:
+    return LanguageExperts(
+        config.text_config.hidden_size,
+        config.expert_intermediate_size,
+        num_experts=config.num_experts,
+        num_experts_per_tok=config.num_experts_per_tok,
+        gated=config.expert_kind == "gated",
+    )
+
+
+def _guiding(
+    is_image: Tensor, attention_mask: Tensor | None, guidance_mask: Tensor | None
+) -> Tensor:
+    """bool[B, N], true on the text tokens that guide."""
+    mask = ~is_image
+    for given in (attention_mask, guidance_mask):
+        if given is not None:
+            if given.shape != mask.shape:
+                raise ValueError(f"a mask of {tuple(given.shape)} for ids {tuple(mask.shape)}")
+            mask = mask & given.to(mask.device).bool()
+    return mask
+
+
+def _supervised(
+    labels: Tensor, image_token_id: int, input_ids: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Which positions predict a supervised token, bool[B, N], and those tokens, in order."""
+    targets = F.pad(labels, (0, 1), value=IGNORED_LABEL)[:, 1:]
+    mask = targets != IGNORED_LABEL
+    if not torch.compiler.is_compiling():
+        if not bool(mask.any()):
+            raise NothingSupervisedError(
+                f"nothing is supervised in a batch of {len(labels)} samples",
+                hint="Every batch needs an answer to learn; see whether long samples were cut.",
+            )
+        if input_ids is not None:
+            placeholders = labels.masked_fill(input_ids != image_token_id, IGNORED_LABEL)
+            if bool((placeholders != IGNORED_LABEL).any()):
+                raise PlaceholderError(
+                    "labels supervise an image placeholder", hint="Label images with -100."
+                )
+    return mask, targets[mask]
+
+
+def _keeps_all(logits_to_keep: int | Tensor) -> bool:
+    return isinstance(logits_to_keep, int) and logits_to_keep == 0
+
+
+def _loss(logits: Tensor, targets: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """Cross-entropy of logits float[T, vocabulary], in float32."""
+    logits, targets = logits.float(), targets.to(logits.device)
+    if num_items_in_batch is None:
+        return F.cross_entropy(logits, targets)
+    if isinstance(num_items_in_batch, Tensor):
+        num_items_in_batch = num_items_in_batch.to(logits.device)
+    return F.cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
+
+
+def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device)

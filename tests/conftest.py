@@ -1,0 +1,104 @@
+"""Tiny random models of the real families, and a tokenizer that needs no download."""
+
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, join_parrot
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_tokenizer(chat_template: str | None = CHATML) -> PreTrainedTokenizerFast:
+    """One token per UTF-8 byte: exact in every language, no merges."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>"],
+    )
+    tokenizer.chat_template = chat_template
+    return tokenizer
+
+
+def tiny_language_model(seed: int = 0, **changes: object) -> Qwen2ForCausalLM:
+    """Two layers of Qwen2 with random weights, large enough that argmax has no ties."""
+    settings = {
+        "vocab_size": 272,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.3,
+        "tie_word_embeddings": False,
+        **changes,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Qwen2ForCausalLM(Qwen2Config(**settings))
+
+
+def tiny_vision_encoder(seed: int = 1) -> CLIPVisionModel:
+    """Three layers of CLIP's vision transformer on images of 28×28: 4 patches and a [CLS] token."""
+    config = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        projection_dim=8,
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return CLIPVisionModel(config)
+
+
+def tiny_image_processor(size: int = 28) -> CLIPImageProcessorPil:
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": size}, crop_size={"height": size, "width": size}
+    )
+
+
+def tiny_parrot(**settings: object) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
+    """A whole Parrot of about 40 thousand parameters, different for different settings only."""
+    return join_parrot(
+        language_model=tiny_language_model(),
+        vision_encoder=tiny_vision_encoder(),
+        tokenizer=byte_tokenizer(),
+        image_processor=tiny_image_processor(),
+        generator=torch.Generator().manual_seed(2),
+        **settings,
+    )
+
+
+def noise_image(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
+    """A picture of coloured noise, different for each seed."""
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
+    return Image.fromarray(pixels.numpy())
+
+
+@pytest.fixture(scope="session")
+def parrot() -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
+    """A shared model for tests that do not change it."""
+    return tiny_parrot()

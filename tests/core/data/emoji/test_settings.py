@@ -1,0 +1,51 @@
+from dataclasses import replace
+
+import pytest
+
+from parrot_core.data.emoji.settings import CHOOSING, DemoSettings
+from parrot_core.errors import UsageError
+
+
+def test_by_default_one_style_is_held_out_and_english_outweighs_the_others():
+    settings = DemoSettings()
+    assert settings.test_style not in settings.training_styles
+    assert settings.stage1_languages == {"en": 1.0}
+    assert settings.stage2_languages["en"] > 0.5
+    assert len(settings.stage2_languages) == 6
+
+
+def test_settings_are_chosen_without_the_test_style_on_one_that_training_does_not_see():
+    assert CHOOSING.test_style == DemoSettings().test_style
+    assert CHOOSING.validation_style not in CHOOSING.training_styles
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"test_style": "openmoji"}, "style 'openmoji' has more than one role"),
+        ({"validation_style": "noto"}, "style 'noto' has more than one role"),
+        ({"test_style": "crayon"}, "unknown style 'crayon'"),
+        ({"training_styles": ()}, "no training style"),
+        ({"stage2_samples": {"nameing": 1}}, "stage2_samples: unknown kind 'nameing'"),
+        ({"text_samples": {"description": 1}}, "text_samples: unknown kind 'description'"),
+        ({"stage1_samples": {"naming": -1}}, "stage1_samples: naming = -1"),
+        ({"stage2_languages": {"en": 0.8}}, "stage2_languages: shares"),
+        ({"stage2_languages": {"en": 1.2, "tr": -0.2}}, "stage2_languages: shares"),
+        ({"stage1_languages": {"de": 1.0}}, "stage1_languages: 'de' is not among"),
+        ({"languages": ("en", "xx")}, "unknown language 'xx'"),
+        ({"foreign_context": 1.5}, "foreign_context = 1.5"),
+        ({"context_size": 0}, "context_size = 0"),
+        ({"naming_questions": -1}, "naming_questions = -1"),
+        ({"yes_no_pairs": -1}, "yes_no_pairs = -1"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(changes, fault):
+    with pytest.raises(UsageError) as caught:
+        replace(DemoSettings(), **changes)
+    assert fault in caught.value.problem
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(UsageError) as caught:
+        DemoSettings(test_style="crayon", context_size=0, foreign_context=-1)
+    assert caught.value.problem.count(";") == 2

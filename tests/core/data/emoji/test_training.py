@@ -1,0 +1,180 @@
+from collections import Counter
+
+import pytest
+
+from parrot_core.data.emoji.concepts import concept_table, select_concepts
+from parrot_core.data.emoji.questions import ConceptPool
+from parrot_core.data.emoji.training import picture_samples, text_samples
+from parrot_core.data.emoji.wording import load_wording
+from parrot_core.data.samples import parse_sample
+from parrot_core.languages import LANGUAGES, PAPER_LANGUAGES
+
+SHARES = {code: 0.5 if code == "en" else 0.1 for code in PAPER_LANGUAGES}
+PICTURE_KINDS = {"naming": 2, "yes_no": 4, "choice": 2, "description": 2}
+TEXT_KINDS = {"naming": 1, "yes_no": 2, "choice": 1, "translation": 1, "category": 1}
+
+
+@pytest.fixture
+def pool(materials):
+    return ConceptPool(select_concepts(concept_table(materials)))
+
+
+@pytest.fixture
+def wording():
+    return load_wording(PAPER_LANGUAGES)
+
+
+@pytest.fixture
+def make(pool, wording):
+    def make(**changes):
+        arguments = {
+            "purpose": "stage2",
+            "styles": ["openmoji", "twemoji"],
+            "samples": PICTURE_KINDS,
+            "shares": SHARES,
+            "seed": 0,
+        }
+        return picture_samples(pool, wording, **(arguments | changes))
+
+    return make
+
+
+@pytest.fixture
+def texts(pool, wording):
+    return text_samples(
+        pool, wording, samples=TEXT_KINDS, context_size=3, foreign_context=0.5, seed=0
+    )
+
+
+def turns(record):
+    human, gpt = record["conversations"]
+    return human["value"], gpt["value"]
+
+
+def concepts_by_key(pool):
+    return {concept.codepoints: concept for concept in pool.concepts}
+
+
+def test_samples_are_in_the_format(make, texts):
+    for record in [*make(), *texts]:
+        sample = parse_sample(record, origin="here")
+        assert sample.language in PAPER_LANGUAGES
+        assert len(sample.images) == ("image" in record)
+
+
+def test_ids_differ(make, texts):
+    identities = [record["id"] for record in [*make(), *make(purpose="stage1"), *texts]]
+    assert len(set(identities)) == len(identities)
+
+
+def test_every_concept_is_shown_in_every_style_as_often_as_told(make, pool):
+    counts = Counter((record["image"], record["kind"]) for record in make())
+    expected = {
+        (f"images/{style}/{concept.codepoints}.png", kind): count
+        for concept in pool.concepts
+        for style in ("openmoji", "twemoji")
+        for kind, count in PICTURE_KINDS.items()
+    }
+    assert counts == expected
+
+
+def test_languages_get_their_shares(make):
+    records = make()
+    counts = Counter(record["language"] for record in records)
+    for code, share in SHARES.items():
+        assert abs(counts[code] - share * len(records)) < 1
+
+
+def test_a_stage_of_english_is_english_alone(make):
+    assert {record["language"] for record in make(shares={"en": 1.0})} == {"en"}
+
+
+def test_half_of_the_yes_no_answers_are_yes_and_true(make, pool, wording):
+    records = [record for record in make() if record["kind"] == "yes_no"]
+    answers = Counter()
+    for record in records:
+        language = LANGUAGES[record["language"]]
+        question, answer = turns(record)
+        name = concepts_by_key(pool)[record["concept"]].names[language.code]
+        right = {t.format(name=name) for t in wording[language.code].yes_no}
+        is_right = question.removeprefix("<image>\n") in right
+        assert answer == (language.yes if is_right else language.no)
+        answers[is_right] += 1
+    assert answers[True] == answers[False]
+
+
+def test_a_choice_is_answered_with_the_option_that_names_the_picture(make, pool):
+    choices = [record for record in make() if record["kind"] == "choice"]
+    places = Counter()
+    for record in choices:
+        question, answer = turns(record)
+        options = [line[3:] for line in question.splitlines()[-4:]]
+        assert answer == concepts_by_key(pool)[record["concept"]].names[record["language"]]
+        assert options.count(answer) == 1
+        assert len(set(options)) == 4
+        places[options.index(answer)] += 1
+    assert set(places) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("kind", ["naming", "description"])
+def test_free_answers_name_the_picture_in_the_language_asked(make, pool, kind):
+    for record in make(samples={kind: 2}):
+        name = concepts_by_key(pool)[record["concept"]].names[record["language"]]
+        answer = turns(record)[1]
+        assert name in answer
+        assert (answer == name) == (kind == "naming")
+
+
+def test_the_seed_decides_and_more_of_one_stage_changes_nothing_in_another(make):
+    assert make() == make()
+    assert make() != make(seed=1)
+    assert [turns(r) for r in make()] != [turns(r) for r in make(purpose="stage1")]
+
+
+def test_every_language_has_as_many_texts_and_no_picture(texts, pool):
+    counts = Counter((record["language"], record["kind"]) for record in texts)
+    assert counts == {
+        (code, kind): count * len(pool.concepts)
+        for code in PAPER_LANGUAGES
+        for kind, count in TEXT_KINDS.items()
+    }
+    assert not any("image" in record for record in texts)
+
+
+def test_texts_are_of_the_language_or_another_as_often_as_told(pool, wording):
+    for share, expected in ((0.0, False), (1.0, True)):
+        records = text_samples(
+            pool, wording, samples={"naming": 1}, context_size=2, foreign_context=share, seed=0
+        )
+        for record in records:
+            concept = concepts_by_key(pool)[record["concept"]]
+            code = record["language"]
+            own = {concept.names[code], *concept.keywords[code]}
+            context = turns(record)[0].splitlines()[0].split(wording[code].separator)
+            assert set(context).isdisjoint(own) == expected
+
+
+def test_translations_ask_with_the_name_in_another_language(texts, pool):
+    for record in texts:
+        if record["kind"] == "translation":
+            concept = concepts_by_key(pool)[record["concept"]]
+            question, answer = turns(record)
+            assert answer == concept.names[record["language"]]
+            others = {c: n for c, n in concept.names.items() if c != record["language"]}
+            assert any(name in question for name in others.values())
+
+
+def test_a_language_alone_can_be_asked(materials):
+    from dataclasses import replace
+
+    only = replace(materials, annotations={"tr": materials.annotations["tr"]})
+    pool = ConceptPool(select_concepts(concept_table(only)))
+    records = text_samples(
+        pool,
+        load_wording(["tr"]),
+        samples={"naming": 1, "category": 1},
+        context_size=2,
+        foreign_context=0.5,
+        seed=0,
+    )
+    assert len(records) == 2 * len(pool.concepts)
