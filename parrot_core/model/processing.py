@@ -98,7 +98,7 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         self,
         conversations: Sequence[Sequence[Mapping[str, str]]],
         *,
-        images: Sequence[Sequence[Image.Image]],
+        images: Sequence[Sequence[Image.Image]] | None,
         supervise: bool = False,
         add_generation_prompt: bool = False,
         padding_side: str = "right",
@@ -108,7 +108,8 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         Args:
             conversations: Messages with `role` (system, user, assistant) and `content`, a string
                 with `<image>` where an image goes.
-            images: For each conversation its images, in reading order.
+            images: For each conversation its images, in reading order; None where the caller
+                brings the images' features to the model himself.
             supervise: Whether to return labels, for training.
             add_generation_prompt: Whether to end with the header of the assistant's next turn.
             padding_side: `right` for training, `left` for generation.
@@ -125,14 +126,16 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
             ChatTemplateError: if there is no template, or the assistant's words cannot be found.
             NothingSupervisedError: if a conversation to learn from has no assistant.
         """
-        if len(conversations) != len(images):
+        if images is not None and len(conversations) != len(images):
             raise UsageError(
                 f"{len(conversations)} conversations, but images for {len(images)}",
                 hint="Give a list of images for each conversation, an empty one for text alone.",
             )
-        for number, (messages, shown) in enumerate(zip(conversations, images, strict=True)):
+        for number, messages in enumerate(conversations):
             check_conversation(messages, place=f"conversation {number}")
-            self._check_placeholders(messages, len(shown), place=f"conversation {number}")
+            if images is not None:
+                place = f"conversation {number}"
+                self._check_placeholders(messages, len(images[number]), place=place)
         template = self._template()
         encoded = [
             self._encode(messages, template=template, add_generation_prompt=add_generation_prompt)
@@ -141,7 +144,7 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         batch = self._pad(encoded, padding_side=padding_side)
         if supervise:
             batch["labels"] = self._labels(encoded, padding_side=padding_side)
-        flat = [image for shown in images for image in shown]
+        flat = [image for shown in images or () for image in shown]
         if flat:
             batch["pixel_values"] = self.prepare_images(flat)
         return BatchFeature(batch)
