@@ -51,9 +51,7 @@ def get_benchmark(name: str) -> Benchmark:
     )
 
 
-def find_tables(
-    benchmark: Benchmark, folder: Path, *, languages: Sequence[str]
-) -> dict[str, Path]:
+def find_tables(benchmark: Benchmark, folder: Path, *, languages: Sequence[str]) -> dict[str, Path]:
     """Finds the tables of a benchmark in a folder, by language.
 
     Raises:

@@ -1,6 +1,7 @@
 """How far a measured share may be off, and whether two runs differ."""
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,21 +120,19 @@ def _mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def mean_interval(
-    values: Sequence[float], *, seed: int = 0, draws: int = 2000
+def ratio_interval(
+    pairs: Sequence[tuple[float, float]], *, seed: int = 0, draws: int = 2000
 ) -> tuple[float, float]:
-    """Returns the 95 % percentile bootstrap interval of a mean, for scores that are no shares.
+    """Returns the 95 % percentile bootstrap interval of a ratio of two means.
 
     Args:
-        values: One score for each answer.
+        pairs: Numerator and denominator of each answer.
         seed: Of the draws, so that a report is the same twice.
         draws: How many samples are drawn.
     """
-    import random
-
-    if not values:
-        return math.nan, math.nan
     generator = random.Random(seed)
-    n = len(values)
-    means = sorted(sum(generator.choices(values, k=n)) / n for _ in range(draws))
-    return means[int(0.025 * draws)], means[min(draws - 1, int(0.975 * draws))]
+    ratios = sorted(
+        sum(a for a, _ in drawn) / sum(b for _, b in drawn)
+        for drawn in (generator.choices(pairs, k=len(pairs)) for _ in range(draws))
+    )
+    return ratios[int(0.025 * draws)], ratios[int(0.975 * draws)]

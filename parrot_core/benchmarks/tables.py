@@ -119,7 +119,7 @@ class _Reader:
             self.faults.append(f"line {line}: index {cells.get('index', '')!r} is no whole number")
             return None
         options = {letter: cells[letter] for letter in ascii_uppercase if letter in cells}
-        answer = cells.get("answer")
+        answer = cells.get("answer") or cells.get("gpt4_ans")
         answer = answer.strip() if answer else None
         if answer is not None and not self._is_possible(answer, options):
             self.faults.append(f"line {line}: answer {answer!r} is no option of {''.join(options)}")
