@@ -1,5 +1,7 @@
 """`parrot convert`: a published checkpoint in Parrot's own format."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +21,9 @@ def convert(
     from parrot_cli.output import print_json, print_line
     from parrot_core.model.convert import convert_checkpoint
 
-    report = convert_checkpoint(source, destination, vision_encoder=vision_encoder)
+    # A library that writes its log to stdout, as DeepSpeed does, must not spoil the result.
+    with redirect_stdout(sys.stderr):
+        report = convert_checkpoint(source, destination, vision_encoder=vision_encoder)
     if as_json:
         print_json(report.as_dict())
         return

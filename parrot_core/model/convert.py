@@ -16,7 +16,7 @@ from parrot_core.model.join import Source
 from parrot_core.model.modeling import ParrotForConditionalGeneration
 from parrot_core.model.processing import ParrotProcessor
 
-_QUESTIONS = ("<image>\nWhat is in the picture?", "<image>\n图中有什么？", "Merhaba!")
+_QUESTIONS = ("<image>\nWhat is in the picture?", "<image>\n图中有什么", "Merhaba!")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
