@@ -25,6 +25,7 @@ class Language:
         scripts: Names of its letters' Unicode blocks as `unicodedata.name` begins them.
         yes: The word that affirms, as a sentence would begin with it.
         no: The word that denies.
+        answer_request: The request to answer in it, in its own words.
         right_to_left: Whether it is written from right to left.
     """
 
@@ -34,13 +35,36 @@ class Language:
     scripts: tuple[str, ...] = ("LATIN",)
     yes: str
     no: str
+    answer_request: str
     right_to_left: bool = False
 
 
 _ROWS = (
-    Language(code="en", name="English", native_name="English", yes="Yes", no="No"),
-    Language(code="zh", name="Chinese", native_name="中文", scripts=("CJK",), yes="是", no="否"),
-    Language(code="pt", name="Portuguese", native_name="português", yes="Sim", no="Não"),
+    Language(
+        code="en",
+        name="English",
+        native_name="English",
+        yes="Yes",
+        no="No",
+        answer_request="Answer in English.",
+    ),
+    Language(
+        code="zh",
+        name="Chinese",
+        native_name="中文",
+        scripts=("CJK",),
+        yes="是",
+        no="否",
+        answer_request="请用中文回答。",
+    ),
+    Language(
+        code="pt",
+        name="Portuguese",
+        native_name="português",
+        yes="Sim",
+        no="Não",
+        answer_request="Responda em português.",
+    ),
     Language(
         code="ar",
         name="Arabic",
@@ -48,17 +72,66 @@ _ROWS = (
         scripts=("ARABIC",),
         yes="نعم",
         no="لا",
+        answer_request="أجب بالعربية.",
         right_to_left=True,
     ),
-    Language(code="tr", name="Turkish", native_name="Türkçe", yes="Evet", no="Hayır"),
     Language(
-        code="ru", name="Russian", native_name="русский", scripts=("CYRILLIC",), yes="Да", no="Нет"
+        code="tr",
+        name="Turkish",
+        native_name="Türkçe",
+        yes="Evet",
+        no="Hayır",
+        answer_request="Türkçe yanıtla.",
     ),
-    Language(code="de", name="German", native_name="Deutsch", yes="Ja", no="Nein"),
-    Language(code="es", name="Spanish", native_name="español", yes="Sí", no="No"),
-    Language(code="fr", name="French", native_name="français", yes="Oui", no="Non"),
-    Language(code="id", name="Indonesian", native_name="Bahasa Indonesia", yes="Ya", no="Tidak"),
-    Language(code="it", name="Italian", native_name="italiano", yes="Sì", no="No"),
+    Language(
+        code="ru",
+        name="Russian",
+        native_name="русский",
+        scripts=("CYRILLIC",),
+        yes="Да",
+        no="Нет",
+        answer_request="Ответь по-русски.",
+    ),
+    Language(
+        code="de",
+        name="German",
+        native_name="Deutsch",
+        yes="Ja",
+        no="Nein",
+        answer_request="Antworte auf Deutsch.",
+    ),
+    Language(
+        code="es",
+        name="Spanish",
+        native_name="español",
+        yes="Sí",
+        no="No",
+        answer_request="Responde en español.",
+    ),
+    Language(
+        code="fr",
+        name="French",
+        native_name="français",
+        yes="Oui",
+        no="Non",
+        answer_request="Réponds en français.",
+    ),
+    Language(
+        code="id",
+        name="Indonesian",
+        native_name="Bahasa Indonesia",
+        yes="Ya",
+        no="Tidak",
+        answer_request="Jawab dalam bahasa Indonesia.",
+    ),
+    Language(
+        code="it",
+        name="Italian",
+        native_name="italiano",
+        yes="Sì",
+        no="No",
+        answer_request="Rispondi in italiano.",
+    ),
     Language(
         code="ja",
         name="Japanese",
@@ -66,12 +139,34 @@ _ROWS = (
         scripts=("HIRAGANA", "KATAKANA", "CJK"),
         yes="はい",
         no="いいえ",
+        answer_request="日本語で答えてください。",
     ),
-    Language(code="ko", name="Korean", native_name="한국어", scripts=("HANGUL",), yes="예", no="아니요"),
     Language(
-        code="hi", name="Hindi", native_name="हिन्दी", scripts=("DEVANAGARI",), yes="हाँ", no="नहीं"
+        code="ko",
+        name="Korean",
+        native_name="한국어",
+        scripts=("HANGUL",),
+        yes="예",
+        no="아니요",
+        answer_request="한국어로 대답해 주세요.",
     ),
-    Language(code="vi", name="Vietnamese", native_name="Tiếng Việt", yes="Có", no="Không"),
+    Language(
+        code="hi",
+        name="Hindi",
+        native_name="हिन्दी",
+        scripts=("DEVANAGARI",),
+        yes="हाँ",
+        no="नहीं",
+        answer_request="हिन्दी में उत्तर दें।",
+    ),
+    Language(
+        code="vi",
+        name="Vietnamese",
+        native_name="Tiếng Việt",
+        yes="Có",
+        no="Không",
+        answer_request="Trả lời bằng tiếng Việt.",
+    ),
 )
 LANGUAGES: dict[str, Language] = {row.code: row for row in _ROWS}
 """Every language that Parrot knows, by code."""

@@ -20,7 +20,7 @@ from parrot_core.model.errors import (
     NothingSupervisedError,
     PlaceholderError,
 )
-from parrot_core.model.modeling import IGNORED_LABEL
+from parrot_core.model.supervision import IGNORED_LABEL
 
 IMAGE_TOKEN = "<image>"
 _SMALLEST_SIDE = 2
@@ -48,7 +48,7 @@ class _Encoded:
         return zip(self.ids, self.answer, strict=True)
 
 
-class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the library
+class ParrotProcessor(ProcessorMixin):
     """Prepares images and text, expands image placeholders, and marks what guides and what teaches.
 
     Args:
@@ -98,7 +98,7 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         self,
         conversations: Sequence[Sequence[Mapping[str, str]]],
         *,
-        images: Sequence[Sequence[Image.Image]],
+        images: Sequence[Sequence[Image.Image]] | None,
         supervise: bool = False,
         add_generation_prompt: bool = False,
         padding_side: str = "right",
@@ -108,16 +108,17 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         Args:
             conversations: Messages with `role` (system, user, assistant) and `content`, a string
                 with `<image>` where an image goes.
-            images: For each conversation its images, in reading order.
+            images: For each conversation its images, in reading order; None where the caller
+                brings the images' features to the model himself.
             supervise: Whether to return labels, for training.
             add_generation_prompt: Whether to end with the header of the assistant's next turn.
             padding_side: `right` for training, `left` for generation.
 
         Returns:
             `input_ids`, `attention_mask` and `guidance_mask` int[B, N]; with images `pixel_values`
-            float[M, 3, S, S]; with `supervise` `labels` int[B, N], -100 but on the assistant's words
-            and its end-of-turn token. Everything guides but those words and tokens, images and
-            padding.
+            float[M, 3, S, S]; with `supervise` `labels` int[B, N], -100 but on the assistant's
+            words and its end-of-turn token. Everything guides but those words and tokens, images
+            and padding.
 
         Raises:
             PlaceholderError: if a conversation's placeholders and images differ in number.
@@ -125,14 +126,16 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
             ChatTemplateError: if there is no template, or the assistant's words cannot be found.
             NothingSupervisedError: if a conversation to learn from has no assistant.
         """
-        if len(conversations) != len(images):
+        if images is not None and len(conversations) != len(images):
             raise UsageError(
                 f"{len(conversations)} conversations, but images for {len(images)}",
                 hint="Give a list of images for each conversation, an empty one for text alone.",
             )
-        for number, (messages, shown) in enumerate(zip(conversations, images, strict=True)):
+        for number, messages in enumerate(conversations):
             check_conversation(messages, place=f"conversation {number}")
-            self._check_placeholders(messages, len(shown), place=f"conversation {number}")
+            if images is not None:
+                place = f"conversation {number}"
+                self._check_placeholders(messages, len(images[number]), place=place)
         template = self._template()
         encoded = [
             self._encode(messages, template=template, add_generation_prompt=add_generation_prompt)
@@ -141,7 +144,7 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         batch = self._pad(encoded, padding_side=padding_side)
         if supervise:
             batch["labels"] = self._labels(encoded, padding_side=padding_side)
-        flat = [image for shown in images for image in shown]
+        flat = [image for shown in images or () for image in shown]
         if flat:
             batch["pixel_values"] = self.prepare_images(flat)
         return BatchFeature(batch)
@@ -155,13 +158,15 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         prepared = [self._prepare(image, number) for number, image in enumerate(images)]
         return self.image_processor(prepared, return_tensors="pt")["pixel_values"]
 
-    def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
         """Renders or encodes multimodal messages, as in the library, with a guidance mask.
 
         Content may be a list of `{"type": "text"}` and `{"type": "image"}` entries: the template,
         written for text, is given their concatenation with placeholders. With `tokenize` and
         `return_dict` the result carries `guidance_mask`, so that earlier answers do not guide.
         """
+        kwargs = {**dict(zip(("conversation", "chat_template"), args, strict=False)), **kwargs}
+        conversation = kwargs.pop("conversation")
         single = bool(conversation) and isinstance(conversation[0], Mapping)
         chats = [conversation] if single else list(conversation)
         flat = [[self._flatten(message) for message in chat] for chat in chats]
@@ -169,7 +174,9 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         if not kwargs.pop("tokenize", False):
             rendered = flat[0] if single else flat
             return super().apply_chat_template(rendered, chat_template=template, **kwargs)
-        found, _, _, _ = self._multimodal_inputs_from_conversations(chats, {}, False)
+        found, _, _, _ = self._multimodal_inputs_from_conversations(
+            chats, {}, load_audio_from_video=False
+        )
         loaded = iter(self.image_processor.fetch_images([i for images in found for i in images]))
         images = [[next(loaded) for _ in chat] for chat in found]
         as_batch = kwargs.pop("return_dict", False)
@@ -180,12 +187,14 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         """What an image's placeholder becomes in text: V image tokens."""
         return self.image_token * self.num_image_tokens
 
-    def validate_inputs(self, images: Any = None, text: Any = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def validate_inputs(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Checks text and images given to the processor itself.
 
         Raises:
             PlaceholderError: if placeholders and images differ in number.
         """
+        kwargs = {**dict(zip(("images", "text"), args, strict=False)), **kwargs}
+        text, images = kwargs.get("text"), kwargs.get("images")
         if text is not None:
             texts = [text] if isinstance(text, str) else text
             _compare(
@@ -194,10 +203,10 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
                 place="the text",
                 token=self.image_token,
             )
-        super().validate_inputs(images=images, text=text, **kwargs)
+        super().validate_inputs(**kwargs)
 
     def _process_images(self, images: Any, **kwargs: Any) -> tuple[BatchFeature, list[str]]:  # noqa: ANN401
-        flat = make_flat_list_of_images(images)
+        flat: Any = make_flat_list_of_images(images)
         prepared = [self._prepare(image, number) for number, image in enumerate(flat)]
         return super()._process_images(prepared, **kwargs)
 
@@ -327,7 +336,8 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         for number, message in enumerate(messages):
             if message["role"] != "user" and self.image_token in message["content"]:
                 raise PlaceholderError(
-                    f"{place}, message {number}: {self.image_token} in the {message['role']}'s words",
+                    f"{place}, message {number}: {self.image_token} in the words of the "
+                    f"{message['role']}",
                     hint="Only users show images.",
                 )
         found = sum(message["content"].count(self.image_token) for message in messages)
@@ -363,7 +373,8 @@ def _compare(placeholders: int, images: int, *, place: str, token: str) -> None:
 
 
 def _count_images(images: Any) -> int:  # noqa: ANN401 - the library takes one, lists, and lists of lists
-    return 0 if images is None else len(make_flat_list_of_images(images))
+    flat: Any = [] if images is None else make_flat_list_of_images(images)
+    return len(flat)
 
 
 def _stack(rows: Sequence[Sequence[int]], padding: int, side: str) -> Tensor:

@@ -89,8 +89,8 @@ def load_materials(cache: Path, *, languages: Sequence[str]) -> Materials:
         languages: Codes, as the CLDR names its folders.
 
     Raises:
-        MissingError: if a package is absent, not to be fetched, or not as pinned.
-        UsageError: if the cache cannot be written.
+        MissingError: if a package is absent, not to be fetched or not as pinned, or if the cache
+            cannot be written.
     """
     names = {code: f"package/annotations/{code}/annotations.json" for code in languages}
     groups, emoji = "package/meta/groups.json", "package/en/data.json"

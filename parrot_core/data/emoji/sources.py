@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import MissingError
 
 logger = logging.getLogger(__name__)
 
@@ -181,8 +181,8 @@ def read_archive(source: Source, *, members: Iterable[str], cache: Path) -> dict
         Contents by member name. Nothing is unpacked to disk.
 
     Raises:
-        MissingError: if it is neither cached nor to be fetched, or is not as pinned.
-        UsageError: if the cache cannot be written.
+        MissingError: if it is neither cached nor to be fetched, is not as pinned, or if the cache
+            cannot be written.
     """
     path = cached_archive(source, cache=cache)
     contents = {}
@@ -198,8 +198,7 @@ def cached_archive(source: Source, *, cache: Path) -> Path:
     """Returns the verified archive of an npm package, from the cache or fetched into it.
 
     Raises:
-        MissingError: if it cannot be fetched or is not as pinned.
-        UsageError: if the cache cannot be written.
+        MissingError: if it cannot be fetched, is not as pinned, or if the cache cannot be written.
     """
     path = cache / source.archive
     if not path.is_file():
@@ -244,7 +243,7 @@ def _fetch(source: Source, *, cache: Path) -> None:
             )
             fetched.replace(cache / source.archive)
     except OSError as error:
-        raise UsageError(
+        raise MissingError(
             f"cannot write the cache {cache}: {error.strerror or error}",
             hint="Give another folder with --cache or PARROT_CACHE.",
         ) from error

@@ -22,7 +22,7 @@ from parrot_core.data.emoji.sources import (
     read_archive,
     read_installed,
 )
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import MissingError
 
 PERMISSIVE_OR_SHARE_ALIKE = {"Apache-2.0", "CC-BY-4.0", "CC-BY-SA-4.0", "MIT", "Unicode-3.0"}
 
@@ -162,9 +162,9 @@ def test_an_npm_client_that_leaves_no_archive_is_an_error(tmp_path, monkeypatch,
         cached_archive(source, cache=tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_made_is_a_usage_error(tmp_path, npm, source):
+def test_a_cache_that_cannot_be_made_is_named(tmp_path, npm, source):
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
-    with pytest.raises(UsageError, match="cannot write the cache") as caught:
+    with pytest.raises(MissingError, match="cannot write the cache") as caught:
         cached_archive(source, cache=tmp_path / "cache")
     assert "PARROT_CACHE" in caught.value.hint
 

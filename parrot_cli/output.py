@@ -1,4 +1,4 @@
-"""What the data commands print: tables or JSON on stdout, progress on stderr."""
+"""What commands print: results on stdout as tables or JSON, everything else on stderr."""
 
 import json
 import sys
@@ -81,3 +81,35 @@ def live_line() -> Iterator[Callable[[str], None]]:
             note(text)
 
     yield show
+
+
+def print_error(problem: str, *, hint: str | None) -> None:
+    """Writes an error, and what to do about it, to stderr."""
+    note(f"error: {problem}")
+    if hint:
+        note(f"hint: {hint}")
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Yields a function of (done, in all, remark) that draws a bar with the time left on stderr."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeLeftColumn(),
+            TextColumn("{task.fields[remark]}"),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(label, total=None, remark="")
+            yield lambda done, total, remark: progress.update(
+                task, completed=done, total=total, remark=remark
+            )
+        return
+    with live_line() as show:
+        yield lambda done, total, remark: show(f"{label}: {done}/{total} {remark}".rstrip())

@@ -1,0 +1,80 @@
+"""The `parrot` program: its commands, and what becomes of errors."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from parrot_cli.chat import chat
+from parrot_cli.convert import convert
+from parrot_cli.data import app as data_app
+from parrot_cli.demo import demo
+from parrot_cli.display import print_error
+from parrot_cli.eval import app as eval_app
+from parrot_cli.inspect_experts import inspect_experts
+from parrot_cli.train import train
+from parrot_core import __version__
+from parrot_core.errors import ParrotError
+
+INTERRUPTED = 130
+FAULT_OF_OURS = 70
+
+app = typer.Typer(
+    name="parrot",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train)
+app.add_typer(data_app, name="data")
+app.add_typer(eval_app, name="eval")
+app.command()(chat)
+app.command("inspect-experts")(inspect_experts)
+app.command()(convert)
+app.command()(demo)
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"parrot {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def parrot(
+    *,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say what is being done, on stderr.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and leave."),
+    ] = False,
+) -> None:
+    """Multilingual visual instruction tuning: open language models that see, in every language."""
+    logging.basicConfig(
+        level=logging.INFO if verbose or debug else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+def main() -> None:
+    """Runs the program and exits: 0 fine, 1 findings, 2 usage, 3 missing, 4 remote, 130 stopped."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = app(standalone_mode=False)
+    except ParrotError as error:
+        if debug:
+            raise
+        print_error(error.problem, hint=error.hint)
+        code = error.exit_code
+    except typer.Abort:
+        code = INTERRUPTED
+    except KeyboardInterrupt:
+        print_error("stopped", hint=None)
+        code = INTERRUPTED
+    sys.exit(code)

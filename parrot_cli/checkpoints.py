@@ -1,0 +1,30 @@
+"""Which checkpoint a command uses when it is not told."""
+
+import json
+from pathlib import Path
+
+from parrot_cli.output import note
+from parrot_core.errors import MissingError
+
+
+def choose_checkpoint(given: Path | None) -> Path:
+    """Returns the checkpoint that was named, or the newest of stage 2 below `runs/`, and says so.
+
+    Raises:
+        MissingError: if none was named and there is none.
+    """
+    if given is not None:
+        return given
+    finished = []
+    for path in Path("runs").glob("**/run.json"):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        if run.get("stage") == "2":
+            finished.append((str(run.get("finished", "")), path.parent))
+    if not finished:
+        raise MissingError(
+            "no trained checkpoint below runs/",
+            hint="Train one with `parrot demo`, or name one with --model.",
+        )
+    newest = max(finished)[1]
+    note(f"uses {newest}, the newest trained checkpoint")
+    return newest

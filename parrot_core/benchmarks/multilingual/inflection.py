@@ -1,0 +1,112 @@
+"""Whether a word of an answer is a form of an option's word, by the endings of its language.
+
+Rules of endings, not stems looked up: a form that the rules do not know is not matched, so that the
+matcher abstains.
+"""
+
+import re
+from functools import lru_cache
+
+_SHORTEST_STEM = 3
+
+_CYRILLIC = re.compile(r"[а-яіїєґ]+")
+_RUSSIAN_ENDING = re.compile(
+    r"(?:ами|ями|ого|его|ому|ему|ыми|ими|ую|юю|ая|яя|ое|ее|ые|ие|ый|ий|ой|ей|ых|их|ым|им|ом|ем|ов|ев|"
+    r"ах|ях|ам|ям|ою|ею|а|я|о|е|ы|и|у|ю|ь|й)$"
+)
+
+_ARABIC = re.compile(r"[\u0621-\u064a]+")
+_ARABIC_PREFIX = re.compile(r"^(?:وال|فال|بال|كال|ال|لل|و|ف|ب|ل|ك)")
+_ARABIC_ENDING = r"(?:ات|ان|ين|ون|تان|تين|ها|هم|ه|ي|ا)"
+
+_LATIN = re.compile(r"[a-z\u00df-\u024f\u1e00-\u1eff]+")
+_TURKISH_LETTERS = re.compile(r"[şğçöü]")
+_TURKISH_ENDING = re.compile(
+    r"(?:l[ae]r)?(?:[iu]m[iu]z|[iu]n[iu]z|s?[iu]n?|[iu]m)?"
+    r"(?:[yn]?[iu]|[yn]?[ae]|[dt][ae]n?|n?[iu]n|y?l[ae]|nd[ae]n?)?"
+    r"(?:d[iu]r|t[iu]r|y?d[iu]|ym[iu]s|l[ae]r)?"
+)
+_ONLY_TURKISH = re.compile(r"l[ae]r|[dt][iu]r$")
+_SOFTENED = str.maketrans({"k": "ğ", "ç": "c", "p": "b", "t": "d"})
+
+_HANGUL = re.compile(r"[가-힣]+")
+_KOREAN_ENDING = re.compile(
+    r"(?:들)?(?:은|는|이|가|을|를|의|에|에서|와|과|도|로|으로|만|입니다|이다|이에요|예요|이며|다)?"
+)
+
+
+@lru_cache(maxsize=65536)
+def is_form_of(said: str, wanted: str) -> bool:
+    """Says whether a folded word is the other or an inflected form of it.
+
+    Args:
+        said: A word of an answer.
+        wanted: A word of an option's text.
+    """
+    if said == wanted:
+        return True
+    if len(wanted) < 2 or not said or not wanted:
+        return False
+    first = wanted[0]
+    if first.isascii() or _LATIN.match(first):
+        return bool(_LATIN.fullmatch(said)) and _is_latin_form(said, wanted)
+    if _CYRILLIC.fullmatch(said) and _CYRILLIC.fullmatch(wanted):
+        return _is_russian_form(said, wanted)
+    if _ARABIC.fullmatch(said) and _ARABIC.fullmatch(wanted):
+        return _is_arabic_form(said, wanted)
+    if _HANGUL.fullmatch(said) and said.startswith(wanted):
+        return _KOREAN_ENDING.fullmatch(said[len(wanted) :]) is not None
+    return False
+
+
+def _is_latin_form(said: str, wanted: str) -> bool:
+    if len(wanted) < _SHORTEST_STEM:
+        return False
+    shorter, longer = sorted((said, wanted), key=len)
+    if len(shorter) >= _SHORTEST_STEM and longer in (shorter + "s", shorter + "es"):
+        return True
+    if wanted.endswith("y") and said == wanted[:-1] + "ies":
+        return True
+    if _differ_in_gender(said, wanted):
+        return True
+    return _is_turkish_form(said, wanted)
+
+
+def _differ_in_gender(said: str, wanted: str) -> bool:
+    """Portuguese, Spanish and Italian adjectives: amarelo, amarela, amarelos, amarelas."""
+    stems = [re.sub(r"[ao]s?$", "", word) for word in (said, wanted)]
+    return stems[0] == stems[1] and len(stems[0]) > _SHORTEST_STEM and stems[1] != wanted
+
+
+def _is_turkish_form(said: str, wanted: str) -> bool:
+    """Turkish endings, tried only on words that show Turkish letters or a softened consonant."""
+    softened = wanted[:-1] + wanted[-1].translate(_SOFTENED)
+    for stem in {wanted, softened}:
+        ending = said[len(stem) :]
+        if not said.startswith(stem) or not ending:
+            continue
+        plainly_turkish = _TURKISH_LETTERS.search(said) or _ONLY_TURKISH.match(ending)
+        if plainly_turkish and _TURKISH_ENDING.fullmatch(ending.translate({ord("ü"): "u"})):
+            return True
+    return False
+
+
+def _is_russian_form(said: str, wanted: str) -> bool:
+    stems = [_RUSSIAN_ENDING.sub("", word) for word in (said, wanted)]
+    if min(map(len, stems)) < _SHORTEST_STEM:
+        return said in (wanted, stems[1]) and len(said) >= _SHORTEST_STEM
+    return stems[0] == stems[1] or said == stems[1] or stems[0] == wanted
+
+
+def _is_arabic_form(said: str, wanted: str) -> bool:
+    if len(wanted) < _SHORTEST_STEM:
+        return False
+    bare = wanted.removesuffix("ه")
+    core = wanted.removeprefix("ال") if len(wanted) > 4 else wanted
+    candidates = {said, _ARABIC_PREFIX.sub("", said, count=1)}
+    stems = {wanted, core, bare if len(bare) >= _SHORTEST_STEM else wanted}
+    return any(
+        re.fullmatch(re.escape(stem) + _ARABIC_ENDING + "?", candidate)
+        for stem in stems
+        for candidate in candidates
+    )

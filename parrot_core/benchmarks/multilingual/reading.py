@@ -1,0 +1,224 @@
+"""An answer read once: tokens, the kinds of its words, its clauses and what they deny or doubt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from parrot_core.benchmarks.multilingual.folding import Token, clean, tokenize
+from parrot_core.benchmarks.multilingual.lexicon import LEXICON, surface
+
+_SENTENCE_ENDS = frozenset(".!?。;\n…؟۔।")
+_CLAUSE_ENDS = _SENTENCE_ENDS | frozenset(",،、:—–()[]{}")
+_OPENING = frozenset("\"'([{<*_#-–—:=~|/\\`$【「『《〈.،")
+_JOINING_MARKS = frozenset(",،、/&+|\"'()[]*<>")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A place where an answer names options.
+
+    Attributes:
+        start: Index of its first token.
+        end: Index after its last token.
+        letters: The options that it may mean; several only where an alphabet is ambiguous.
+    """
+
+    start: int
+    end: int
+    letters: frozenset[str]
+
+
+class Reading:
+    """A cleaned answer, and what can be asked of the words around a place in it."""
+
+    def __init__(self, answer: str) -> None:
+        """Reads an answer that has been unwrapped."""
+        self.tokens: list[Token] = tokenize(clean(answer))
+        self.parts: list[str] = surface(self.tokens)
+
+    @cached_property
+    def spoken(self) -> list[int]:
+        """Indices of the tokens that are words, numbers or ideographs."""
+        return [index for index, token in enumerate(self.tokens) if token.is_word]
+
+    @cached_property
+    def _kinds(self) -> list[frozenset[str]]:
+        """Per token, the kinds of the longest phrase that begins there or covers it."""
+        kinds: list[set[str]] = [set() for _ in self.parts]
+        for index in range(len(self.parts)):
+            for length, found in LEXICON.book.all_at(self.parts, index):
+                for covered in range(index, index + length):
+                    kinds[covered] |= found
+        return [frozenset(found) for found in kinds]
+
+    @cached_property
+    def _certain(self) -> set[int]:
+        """Indices of tokens in phrases such as "no doubt", whose negation denies nothing."""
+        found = set()
+        for index in range(len(self.parts)):
+            for length, kinds in LEXICON.book.all_at(self.parts, index):
+                if "certain" in kinds:
+                    found |= set(range(index, index + length))
+        return found
+
+    @cached_property
+    def _clauses(self) -> list[int]:
+        """Per token, the number of its clause; "but" and the like begin a new one."""
+        numbers, current = [], 0
+        for index, part in enumerate(self.parts):
+            begins = index and "but" in self._kinds[index] and self._is_but(index)
+            if begins or part in _CLAUSE_ENDS:
+                current += 1
+            numbers.append(current)
+        return numbers
+
+    def _is_but(self, index: int) -> bool:
+        """Whether "but" is a word of its own; a lone letter, as in Russian, needs a comma."""
+        lone = len(self.parts[index]) == 1 and not "\u2e80" < self.parts[index] < "\ua000"
+        return not lone or self.parts[index - 1] in _CLAUSE_ENDS
+
+    @cached_property
+    def sentences(self) -> list[int]:
+        """Per token, the number of its sentence."""
+        numbers, current = [], 0
+        for index, part in enumerate(self.parts):
+            numbers.append(current)
+            ends = part in _SENTENCE_ENDS
+            if ends and not (part == "." and self._glued_after(index)):
+                current += 1
+        return numbers
+
+    def _glued_after(self, index: int) -> bool:
+        """Whether a mark is followed by a letter at once, and so stands inside an abbreviation."""
+        if index + 1 >= len(self.tokens) or index == 0:
+            return False
+        before, mark, after = self.tokens[index - 1], self.tokens[index], self.tokens[index + 1]
+        alone = len(before.text) == 1 and before.end == mark.start
+        return alone and after.start == mark.end and len(after.text) == 1
+
+    def kinds(self, index: int) -> frozenset[str]:
+        """Returns the kinds of the phrases that cover a token."""
+        return self._kinds[index] if 0 <= index < len(self._kinds) else frozenset()
+
+    def kinds_beginning(self, index: int) -> set[str]:
+        """Returns the kinds of the phrases that begin at a token."""
+        if not 0 <= index < len(self.parts):
+            return set()
+        return {kind for _, kinds in LEXICON.book.all_at(self.parts, index) for kind in kinds}
+
+    def is_negated(self, mention: Mention) -> bool:
+        """Whether the clause denies what it mentions ("not a dog", "köpek değil")."""
+        clause = self._clauses[mention.start]
+        for index in range(mention.start - 1, -1, -1):
+            if self._clauses[index] != clause:
+                break
+            if "not_before" in self._kinds[index] and index not in self._certain:
+                return True
+        for index in range(mention.end, len(self.parts)):
+            if self._clauses[index] != clause:
+                break
+            if "not_after" in self._kinds[index]:
+                return True
+        return False
+
+    def is_doubted(self, mention: Mention) -> bool:
+        """Whether the sentence of a mention says that one cannot tell."""
+        sentence = self.sentences[mention.start]
+        return any(
+            "doubt" in kinds and self.sentences[index] == sentence
+            for index, kinds in enumerate(self._kinds)
+        )
+
+    @cached_property
+    def doubts(self) -> bool:
+        """Whether the answer says anywhere that one cannot tell."""
+        return any("doubt" in kinds for kinds in self._kinds)
+
+    def is_announced(self, mention: Mention) -> bool:
+        """Whether an announcement leads to a mention ("the correct answer is the …")."""
+        steps = 0
+        for index in range(mention.start - 1, -1, -1):
+            kinds = self._kinds[index]
+            if kinds & {"answer", "choose", "conclude"}:
+                return True
+            if "fillers" in kinds:
+                steps += 1
+            elif self.parts[index] not in _OPENING and self.parts[index] != "\n":
+                break
+            if steps > 8:
+                break
+        return "verdict" in self.kinds_beginning(self._next(mention.end))
+
+    def is_called_option(self, mention: Mention) -> bool:
+        """Whether an option noun stands before a mention ("option B") or after it."""
+        before = mention.start - 1
+        while before >= 0 and self.parts[before] in _OPENING:
+            before -= 1
+        if "option" in self.kinds(before):
+            return True
+        return "option_after" in self.kinds_beginning(mention.end)
+
+    def is_rejected(self, mention: Mention) -> bool:
+        """Whether a predicate right after a mention denies it ("A is wrong")."""
+        return "reject" in self.kinds_beginning(self._next(mention.end))
+
+    def _next(self, index: int) -> int:
+        """Returns the next token that is a word, past closing marks and option nouns."""
+        while index < len(self.parts) and (
+            self.parts[index] in "\"')]*>`" or "option_after" in self._kinds[index]
+        ):
+            index += 1
+        return index
+
+    def are_joined(self, first: Mention, second: Mention) -> bool:
+        """Whether only "and", "or", commas or slashes stand between two mentions."""
+        between = range(first.end, second.start)
+        return all(
+            self.parts[index] in _JOINING_MARKS
+            or self._kinds[index] & {"joins", "option", "option_after"}
+            or self.parts[index] in LEXICON.determiners
+            for index in between
+        )
+
+    def is_alone_on_line(self, mention: Mention) -> bool:
+        """Whether nothing but marks stands on the line of a mention."""
+        return self._line_is_blank(mention.start, -1) and self._line_is_blank(mention.end - 1, 1)
+
+    def is_first(self, mention: Mention) -> bool:
+        """Whether no word stands before a mention."""
+        return self.spoken[0] == mention.start
+
+    def begins_line(self, mention: Mention) -> bool:
+        """Whether no word stands before a mention on its line."""
+        return self._line_is_blank(mention.start, -1)
+
+    def _line_is_blank(self, index: int, step: int) -> bool:
+        index += step
+        while 0 <= index < len(self.parts) and self.parts[index] != "\n":
+            if self.tokens[index].is_word:
+                return False
+            index += step
+        return True
+
+
+def pick(reading: Reading, mentions: Sequence[Mention]) -> frozenset[str] | None:
+    """Chooses among mentions that are neither denied nor doubted.
+
+    Returns:
+        The letters of the one that is meant; the empty set where several are, or the one that is
+        announced is one of a pair; None where nothing is mentioned.
+    """
+    if not mentions:
+        return None
+    announced = [mention for mention in mentions if reading.is_announced(mention)]
+    if announced:
+        chosen = announced[-1]
+        rivals = [
+            other
+            for other in mentions
+            if other.letters != chosen.letters
+            and reading.are_joined(*sorted((chosen, other), key=lambda mention: mention.start))
+        ]
+        return frozenset() if rivals else chosen.letters
+    distinct = {mention.letters for mention in mentions}
+    return distinct.pop() if len(distinct) == 1 else frozenset()

@@ -1,0 +1,152 @@
+"""Reading Yes or No in an answer of any language (scorer `multilingual`)."""
+
+from dataclasses import dataclass
+
+from parrot_core.benchmarks.multilingual.folding import Token, words
+from parrot_core.benchmarks.multilingual.lexicon import LEXICON
+from parrot_core.benchmarks.multilingual.reading import Mention, Reading
+from parrot_core.benchmarks.multilingual.unwrapping import as_text, unwrap
+
+_CLOSING = frozenset("\"'*)\n")
+
+
+def infer_yes_no(prediction: object) -> str | None:
+    """Returns `Yes`, `No`, or None where the answer says neither, both, or that it cannot tell.
+
+    What is said first and set off by punctuation counts ("Yes, there is no dog"); then what follows
+    an announcement ("answer: no"); then whatever side alone is named.
+    """
+    reading = Reading(unwrap(as_text(prediction)))
+    if not reading.spoken:
+        return None
+    first, last = reading.spoken[0], reading.spoken[-1]
+    whole = LEXICON.polarity.get(tuple(reading.parts[first : last + 1]))
+    if whole and len(whole) == 1:
+        return next(iter(whole))
+    finds = _find(reading.tokens, reading.parts)
+    return _set_off(reading, finds) or _announced(reading, finds) or _named(reading, finds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Find:
+    """A phrase of the yes/no book in an answer: its first token, the one after it, its kinds."""
+
+    start: int
+    end: int
+    kinds: set[str]
+
+    @property
+    def side(self) -> str | None:
+        """The side that the phrase takes wherever it stands."""
+        if "yes" in self.kinds:
+            return "Yes"
+        return "No" if self.kinds & {"no", "no_inside"} else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a bare word for yes or no."""
+        return bool(self.kinds & {"yes", "no", "yes_leading", "no_leading"})
+
+    @property
+    def side_when_first(self) -> str | None:
+        """The side that it takes at the beginning, before punctuation."""
+        if self.kinds & {"yes", "yes_alone", "yes_leading"}:
+            return "Yes"
+        return "No" if self.kinds & {"no", "no_alone", "no_leading"} else None
+
+
+def _find(tokens: list[Token], parts: list[str]) -> list[_Find]:
+    """Finds phrases from left to right, the longest first; a repeated question is no answer."""
+    finds = []
+    index = 0
+    while index < len(parts):
+        length, kinds = LEXICON.yes_no.at(parts, index)
+        if length and not _part_of_a_word(tokens, index, index + length):
+            finds.append(_Find(index, index + length, kinds))
+            index += length
+        else:
+            index += 1
+    return [find for find in finds if "echo" not in find.kinds]
+
+
+def _part_of_a_word(tokens: list[Token], start: int, end: int) -> bool:
+    """Whether a phrase is glued to a digit or hyphenated to a word, as in `Yes1` and `no-one`."""
+    if not tokens[start].text[0].isascii():
+        return False
+    before = tokens[start - 1] if start else None
+    after = tokens[end] if end < len(tokens) else None
+    if after is not None and after.start == tokens[end - 1].end:
+        if after.text[0].isdigit():
+            return True
+        hyphenated = after.text == "-" and end + 1 < len(tokens) and tokens[end + 1].is_word
+        if hyphenated and tokens[end + 1].start == after.end:
+            return True
+    if before is None or before.end != tokens[start].start:
+        return False
+    hyphenated = before.text == "-" and start > 1 and tokens[start - 2].is_word
+    return hyphenated or before.text[-1].isdigit()
+
+
+def _is_break(tokens: list[Token], index: int) -> bool:
+    """Whether a word ends its clause: the text ends, or punctuation or an emoji follows."""
+    return index >= len(tokens) or not tokens[index].is_word
+
+
+def _set_off(reading: Reading, finds: list[_Find]) -> str | None:
+    """Reads what is said first, if it is set off from the rest: "No, it is not yes"."""
+    tokens = reading.tokens
+    lead = next((find for find in finds if find.start == reading.spoken[0]), None)
+    if lead is None or not lead.side_when_first or not _is_break(tokens, lead.end):
+        return None
+    rest = [find for find in finds if find.start >= lead.end and find.is_plain]
+    contradicted = any(find.side_when_first != lead.side_when_first for find in rest)
+    words_after = sum(token.is_word for token in tokens[lead.end :])
+    only_sides = words_after == sum(find.end - find.start for find in rest)
+    return None if contradicted and only_sides else lead.side_when_first
+
+
+def _announced(reading: Reading, finds: list[_Find]) -> str | None:
+    """Reads what follows an announcement: "The answer to the question is: yes"."""
+    result = None
+    for find in finds:
+        side = find.side or find.side_when_first
+        ends = _is_break(reading.tokens, find.end)
+        if side and ends and reading.is_announced(Mention(find.start, find.end, frozenset())):
+            result = side
+    return result
+
+
+def _named(reading: Reading, finds: list[_Find]) -> str | None:
+    """Reads the only side that is named anywhere; a doubt or a question names none."""
+    tokens, parts = reading.tokens, reading.parts
+    if any("doubt" in find.kinds for find in finds):
+        return None
+    if next((part for part in reversed(parts) if part not in _CLOSING), "") == "?":
+        finds = [find for find in finds if find.kinds & {"yes", "no"}]
+    framed = [index for index in reading.spoken if "frames" not in reading.kinds(index)]
+    first = framed[0] if framed else -1
+    sides = set()
+    for find in finds:
+        side = find.side
+        if find.kinds & {"no_leading", "yes_leading"}:
+            set_off = tokens[find.start].text.isascii() and _is_break(tokens, find.end)
+            english = parts[find.start] == "no"
+            counts = find.start == first or set_off or english
+            if counts and not (english and _is_not_english(tokens, find)):
+                side = find.side_when_first
+        if side:
+            sides.add(side)
+    return sides.pop() if len(sides) == 1 else None
+
+
+def _is_not_english(tokens: list[Token], find: _Find) -> bool:
+    """Whether a `no` that a word follows is another language's, as in "No meio da imagem"."""
+    if _is_break(tokens, find.end):
+        return False
+    return any(token.folded in LEXICON.markers for token in tokens[find.end :])
+
+
+def side_of_option(text: str) -> str | None:
+    """Returns the side that an option's text is, if it is a word for yes or no and nothing else."""
+    sides = LEXICON.polarity.get(words(text))
+    return next(iter(sides)) if sides and len(sides) == 1 else None

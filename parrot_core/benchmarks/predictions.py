@@ -1,0 +1,191 @@
+"""Reading someone's answers: TSV, XLSX or JSONL with the columns `index` and `prediction`."""
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from parrot_core.benchmarks.base import Question
+from parrot_core.benchmarks.tables import language_of_name
+from parrot_core.benchmarks.tsv import column_names, read_records
+from parrot_core.errors import MissingError, UsageError
+
+_SHEET = "xl/worksheets/sheet1.xml"
+_STRINGS = "xl/sharedStrings.xml"
+_SPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_LARGEST_PART = 1 << 30  # bytes of one part of a spreadsheet, unpacked
+
+
+def read_predictions(path: Path, questions: Sequence[Question]) -> dict[str, object]:
+    """Reads answers and puts them to their questions.
+
+    A row belongs to the question of its `index`; where several tables are scored at once, `key`,
+    `SUB_DATASET` or `language` tells which.
+
+    Args:
+        path: A `.tsv`, `.xlsx` or `.jsonl` file.
+        questions: What was asked.
+
+    Returns:
+        Answers by the question's key.
+
+    Raises:
+        MissingError: if the file is not there.
+        UsageError: if it is of another kind, or a row has no index, one that the data have not, or
+            one that is there twice.
+    """
+    if not path.is_file():
+        raise MissingError(f"no such file of answers: {path}", hint="Check --predictions.")
+    readers = {".tsv": _from_tsv, ".xlsx": _from_xlsx, ".jsonl": _from_jsonl}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(
+            f"answers in a {path.suffix or 'nameless'} file: {path}",
+            hint=f"Give one of: {', '.join(readers)}.",
+        )
+    finder = _Finder(questions, path=path)
+    predictions: dict[str, object] = {}
+    for origin, row in reader(path):
+        key = finder.key_of(row, origin=origin)
+        if key in predictions:
+            raise UsageError(f"{origin}: index {row['index']} is there twice", hint="Keep one row.")
+        predictions[key] = row["prediction"]
+    if not predictions:
+        raise UsageError(f"{path} has no answers", hint="Check that it is the right file.")
+    return predictions
+
+
+class _Finder:
+    """Finds the question that a row answers."""
+
+    def __init__(self, questions: Sequence[Question], *, path: Path) -> None:
+        """Arranges questions by what a row may say of them."""
+        self._keys = {question.key for question in questions}
+        self._language = language_of_name(path.stem)
+        self._by_place: dict[tuple[str | None, int], set[str]] = {}
+        for question in questions:
+            for place in (None, question.table, question.language):
+                self._by_place.setdefault((place, question.index), set()).add(question.key)
+
+    def key_of(self, row: Mapping[str, Any], *, origin: str) -> str:
+        """Returns the key of the question that a row answers.
+
+        Raises:
+            UsageError: if there is none, or more than one.
+        """
+        if row.get("key") in self._keys:
+            return str(row["key"])
+        try:
+            index = int(float(row["index"]))
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(f"{origin}: no index", hint="Add a column `index`.") from None
+        if "prediction" not in row:
+            raise UsageError(f"{origin}: no prediction", hint="Add a column `prediction`.")
+        stated = row.get("sub_dataset") or row.get("table") or row.get("language")
+        for place in (stated, self._language, None):
+            found = self._by_place.get((place, index), set())
+            if len(found) == 1:
+                return next(iter(found))
+        if not self._by_place.get((None, index)):
+            raise UsageError(
+                f"{origin}: the data have no index {index}",
+                hint="Check that --predictions and --data belong together.",
+            )
+        raise UsageError(
+            f"{origin}: index {index} is in several tables",
+            hint="Add a column `language` or `SUB_DATASET`, or score one table at a time.",
+        )
+
+
+def _from_tsv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    names = column_names(path)
+    if "prediction" not in names:
+        raise UsageError(f"{path}: no column `prediction`", hint="Columns: index, prediction.")
+    for record in read_records(path):
+        cells: dict[str, Any] = {"prediction": "", **record.cells}
+        yield f"{path.name}:{record.line}", cells
+
+
+def _from_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            origin = f"{path.name}:{number}"
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UsageError(
+                    f"{origin}: not JSON: {error}", hint="Mend or remove it."
+                ) from error
+            if not isinstance(row, dict):
+                raise UsageError(f"{origin}: not a JSON object", hint="One object a line.")
+            if "fingerprint" in row and "prediction" not in row:
+                continue  # the first line of a run's own answers
+            yield origin, {str(name).lower(): value for name, value in row.items()}
+
+
+def _from_xlsx(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Reads the first sheet of a spreadsheet; its first row names the columns."""
+    try:
+        with zipfile.ZipFile(path) as book:
+            strings = _shared_strings(book)
+            sheet = ElementTree.fromstring(_part(book, _SHEET, path=path))
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
+        raise UsageError(
+            f"{path} is not a spreadsheet that can be read: {error}",
+            hint="Save it as .xlsx again, or as .tsv.",
+        ) from error
+    names: dict[str, str] = {}
+    for number, row in enumerate(sheet.iter(f"{_SPACE}row"), start=1):
+        cells = dict(_cells(row, strings))
+        if not names:
+            names = {column: str(text).strip().lower() for column, text in cells.items()}
+            if "prediction" not in names.values():
+                raise UsageError(
+                    f"{path}: no column `prediction`", hint="Name it in the first row."
+                )
+            continue
+        values = {names[column]: value for column, value in cells.items() if column in names}
+        if values:
+            yield f"{path.name}:{number}", {"prediction": "", **values}
+
+
+def _part(book: zipfile.ZipFile, name: str, *, path: Path) -> bytes:
+    if book.getinfo(name).file_size > _LARGEST_PART:
+        raise UsageError(f"{path}: {name} is too large", hint="Save the answers as .tsv.")
+    data = book.read(name)
+    if b"<!DOCTYPE" in data[:2048]:
+        raise UsageError(f"{path}: {name} declares a DTD", hint="Save the answers as .tsv.")
+    return data
+
+
+def _shared_strings(book: zipfile.ZipFile) -> list[str]:
+    if _STRINGS not in book.namelist():
+        return []
+    root = ElementTree.fromstring(_part(book, _STRINGS, path=Path(book.filename or "")))
+    return ["".join(text.text or "" for text in item.iter(f"{_SPACE}t")) for item in root]
+
+
+def _cells(row: ElementTree.Element, strings: Sequence[str]) -> Iterator[tuple[str, object]]:
+    for cell in row.iter(f"{_SPACE}c"):
+        column = re.match(r"[A-Z]+", cell.get("r", ""))
+        value = cell.find(f"{_SPACE}v")
+        kind = cell.get("t", "n")
+        if kind == "inlineStr":
+            text: object = "".join(part.text or "" for part in cell.iter(f"{_SPACE}t"))
+        elif value is None or value.text is None:
+            continue
+        elif kind == "s":
+            text = strings[int(value.text)]
+        else:
+            text = value.text if kind in ("str", "b", "e") else _number(value.text)
+        if column:
+            yield column[0], text
+
+
+def _number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"-?\d+", text) else float(text)

@@ -1,0 +1,223 @@
+"""The stage before stage 1 of recipes without a pretrained language model: one trained on text alone.
+
+It stands in for the Qwen models of the paper where there is no model hub. The architecture is
+theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from parrot_core.data.collate import Collator
+from parrot_core.data.dataset import SampleSet
+from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample
+from parrot_core.errors import UsageError
+from parrot_core.model import ParrotProcessor
+from parrot_core.recipe import LanguageModelRecipe, Recipe
+from parrot_core.training.loop import Progress, Schedule, train
+from parrot_core.training.runs import log_file, open_run, save_run
+from parrot_core.training.vision import efficientnet_lite0_images
+
+logger = logging.getLogger(__name__)
+
+USER, ASSISTANT, END, PADDING = "<|user|>", "<|assistant|>", "<|end|>", "<|padding|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}"
+    "<|assistant|>{% generation %}{{ message['content'] }}<|end|>{% endgeneration %}"
+    "{% else %}<|user|>{{ message['content'] }}<|end|>{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""One special token a side, so that turns are short; a system prompt reads as the user's words."""
+
+_MAX_POSITIONS = 512
+_ANY_SIZE = 32
+_SAMPLES_FOR_WORD_VECTORS = 20_000
+
+
+def train_language_model(
+    recipe: Recipe,
+    *,
+    output: Path,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Path:
+    """Trains a recipe's small language model on text.
+
+    Args:
+        recipe: Its `[language_model]` says what to build and how to train it.
+        output: Folder for the model, its tokenizer, `log.jsonl` and `run.json`.
+        on_progress: Called after every optimiser step.
+
+    Returns:
+        The folder, which loads as any language model of the library does.
+
+    Raises:
+        ParrotError: if the recipe has no such section, or something it names is missing or wrong.
+    """
+    settings = recipe.language_model
+    if settings is None:
+        raise UsageError(
+            f"the recipe {recipe.name} trains no language model",
+            hint=f"It takes {recipe.model.language_model}; begin with --stage 1.",
+        )
+    open_run(output)
+    samples = SampleSet(settings.data, root=Path(recipe.data.folder))
+    if samples.images:
+        raise UsageError(
+            f"{', '.join(settings.data)} has images; this stage learns from text alone",
+            hint="Name files of samples without `image`.",
+        )
+    torch.manual_seed(recipe.seed)
+    tokenizer = train_tokenizer(_texts(samples.samples), vocabulary_size=settings.vocabulary_size)
+    model = Qwen2ForCausalLM(_config(settings, tokenizer))
+    _begin_with_word_vectors(model, tokenizer, samples.samples)
+    _begin_with_matching_heads(model)
+
+    # Text is encoded as it will be beside pictures; which image processor it is makes no difference.
+    processor = ParrotProcessor(efficientnet_lite0_images(_ANY_SIZE), tokenizer)
+    collate = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
+
+    with log_file(output) as log:
+        loss = train(
+            model,
+            samples,
+            collate=collate,
+            schedule=Schedule(
+                learning_rate=settings.learning_rate,
+                global_batch_size=settings.global_batch_size,
+                steps=settings.steps,
+                warmup_steps=settings.warmup_steps,
+                max_grad_norm=settings.max_grad_norm,
+                seed=recipe.seed,
+            ),
+            log=log,
+            on_progress=on_progress,
+        )
+    model.eval()
+
+    def save(folder: Path) -> None:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+    facts = {
+        "samples": len(samples),
+        "languages": samples.languages(),
+        "loss": loss,
+        "parameters": {"language_model": model.num_parameters()},
+    }
+    save_run(output, recipe=recipe, stage="language-model", facts=facts, save=save)
+    return output
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """Trains byte-level BPE, in which a word is spelled alike wherever it stands.
+
+    A space is put before whatever follows a special token: the first word of an answer is thereby
+    the token that the same word is within a question.
+    """
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    bpe.decoder = decoders.ByteLevel()
+    special = [PADDING, USER, ASSISTANT, END, IMAGE_PLACEHOLDER]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token=PADDING,
+        eos_token=END,
+        additional_special_tokens=[USER, ASSISTANT, IMAGE_PLACEHOLDER],
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def word_vectors(documents: Sequence[Sequence[int]], *, vocabulary: int, size: int) -> Tensor:
+    """Places tokens that occur together near each other.
+
+    Positive pointwise mutual information of tokens within a document, and its truncated singular
+    value decomposition (Levy and Goldberg, 2014, "Neural word embedding as implicit matrix
+    factorization").
+
+    Args:
+        documents: Token ids.
+        vocabulary: Number of tokens.
+        size: Dimensions.
+
+    Returns:
+        float[vocabulary, size], rows of length 1, or 0 for tokens that never occur.
+    """
+    pairs = torch.tensor(
+        [(row, token) for row, document in enumerate(documents) for token in set(document)]
+    )
+    present = torch.sparse_coo_tensor(
+        pairs.T, torch.ones(len(pairs)), (len(documents), vocabulary)
+    ).coalesce()
+    together = torch.sparse.mm(present.T.coalesce(), present.to_dense())  # [vocabulary, vocabulary]
+    alone = together.diagonal().clamp_min(1.0)
+    together.fill_diagonal_(0.0)
+    information = torch.log(len(documents) * together / (alone[:, None] * alone[None, :]))
+    left, values, _ = torch.svd_lowrank(information.clamp_min(0.0).nan_to_num(0.0), q=size, niter=4)
+    return torch.nn.functional.normalize(left * values.sqrt(), dim=1)
+
+
+def _texts(samples: Iterable[Sample]) -> Iterable[str]:
+    return (turn.text for sample in samples for turn in sample.turns)
+
+
+def _config(settings: LanguageModelRecipe, tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
+    return Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=settings.hidden_size,
+        intermediate_size=settings.intermediate_size,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=_MAX_POSITIONS,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+@torch.no_grad()
+def _begin_with_word_vectors(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample]
+) -> None:
+    """Adds word vectors to the freshly drawn embeddings, at the scale of the latter."""
+    some = samples[:_SAMPLES_FOR_WORD_VECTORS]
+    texts = [" ".join(turn.text for turn in sample.turns) for sample in some]
+    documents = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    weight = model.get_input_embeddings().weight
+    vocabulary, size = weight.shape
+    vectors = word_vectors(documents, vocabulary=vocabulary, size=size)
+    weight.mul_(0.5).add_(vectors * size**0.5 * model.config.initializer_range)
+
+
+@torch.no_grad()
+def _begin_with_matching_heads(model: Qwen2ForCausalLM) -> None:
+    """Lets half of the heads of the first two layers begin by attending to tokens like their own.
+
+    Their queries and keys are the same projection; comparing two names is learned from there.
+    """
+    for layer in model.model.layers[:2]:
+        attention = layer.self_attn
+        rows = attention.q_proj.weight.shape[0] // 2
+        projection = torch.randn(rows, model.config.hidden_size) * 2 / model.config.hidden_size**0.5
+        attention.q_proj.weight[:rows] = projection
+        attention.k_proj.weight[:rows] = projection

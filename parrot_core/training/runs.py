@@ -1,0 +1,140 @@
+"""The folder of a run: what is written there, and never half."""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+import parrot_core
+from parrot_core.errors import MissingError
+from parrot_core.recipe import Recipe, recipe_as_json
+
+logger = logging.getLogger(__name__)
+
+LOG_FILE = "log.jsonl"
+RUN_FILE = "run.json"
+_SAVING = ".saving"
+
+
+def open_run(output: Path) -> Path:
+    """Makes the folder of a run and sees that it can be written, before any work is done.
+
+    Raises:
+        MissingError: if it cannot.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(output / _SAVING, ignore_errors=True)  # left by a run that was cut off
+        probe = output / ".writable"
+        probe.write_text("", encoding="utf-8")
+        probe.unlink()
+    except OSError as error:
+        raise MissingError(
+            f"cannot write to {output}: {error.strerror}", hint="Choose another --output."
+        ) from error
+    return output
+
+
+def save_run(
+    output: Path,
+    *,
+    recipe: Recipe,
+    stage: str,
+    facts: Mapping[str, Any],
+    save: Callable[[Path], None],
+) -> None:
+    """Puts a trained model into its run's folder, whole or not at all.
+
+    Everything is written beside what is there first, and takes its place only when it is complete;
+    `run.json` comes last, so a folder that has it is whole.
+
+    Args:
+        output: Folder of the run.
+        recipe: Saved with the run, every default filled in.
+        stage: `language-model`, `1` or `2`.
+        facts: What else to note in `run.json`.
+        save: Writes the model's files into the folder that it is given.
+
+    Raises:
+        MissingError: if there is no room; what the folder held before is still there.
+    """
+    staging = output / _SAVING
+    run = {
+        "stage": stage,
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        **facts,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {
+            "parrot": parrot_core.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+    try:
+        staging.mkdir()
+        save(staging)
+        (staging / "recipe.json").write_text(recipe_as_json(recipe), encoding="utf-8")
+        (staging / RUN_FILE).write_text(json.dumps(run, indent=2), encoding="utf-8")
+        files = sorted(path for path in staging.rglob("*") if path.is_file())
+        for path in files:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise MissingError(
+            f"cannot save to {output}: {error}",
+            hint="Make room and run the stage again; what the folder held before is untouched.",
+        ) from error
+    for path in sorted(files, key=lambda path: path.name == RUN_FILE):
+        target = output / path.relative_to(staging)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    shutil.rmtree(staging)
+
+
+@contextmanager
+def log_file(output: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Opens `log.jsonl` and yields a function that appends one object, at once."""
+    with (output / LOG_FILE).open("w", encoding="utf-8") as file:
+
+        def append(entry: Mapping[str, Any]) -> None:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+
+        yield append
+
+
+def find_stage(name: str, *, stage: str, beside: Path, default: Path) -> Path | None:
+    """Finds the newest finished run of a stage of a recipe.
+
+    Args:
+        name: Of the recipe.
+        stage: `language-model` or `1`.
+        beside: The folder of the run that wants it; its siblings are looked at first.
+        default: Where such a run lies if nobody said otherwise.
+    """
+    siblings = sorted(beside.parent.glob(f"*/{RUN_FILE}")) if beside.parent.is_dir() else []
+    found = []
+    for path in [*siblings, default / RUN_FILE]:
+        if not path.is_file():
+            continue
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            logger.warning("%s is not readable and is passed over: %s", path, error)
+            continue
+        if run.get("stage") == stage and run.get("recipe") == name:
+            found.append((run.get("finished", ""), path.parent))
+    return max(found)[1] if found else None

@@ -1,0 +1,159 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parrot_core.benchmarks.matching import SCORERS, infer_option, infer_yes_no
+from parrot_core.errors import UsageError
+from tests.core.benchmarks.vectors import records
+
+OPTIONS = records("option_inference.jsonl")
+YES_NO = records("yesno_extraction.jsonl")
+ANIMALS = {"A": "cat", "B": "dog", "C": "bird", "D": "cow"}
+
+
+@pytest.mark.parametrize(
+    ("scorer", "column"),
+    [("vlmevalkit", "vlmevalkit"), ("vlmevalkit-2024-08", "vlmevalkit_2024_08")],
+)
+def test_the_toolkit_s_answers_are_reproduced_in_every_case(scorer, column):
+    wrong = [
+        (record["id"], record["prediction"])
+        for record in OPTIONS
+        if infer_option(record["prediction"], record["choices"], scorer=scorer) != record[column]
+    ]
+    wrong += [
+        (record["id"], record["prediction"])
+        for record in YES_NO
+        if (infer_yes_no(record["prediction"], scorer=scorer) or "Unknown") != record[column]
+    ]
+    assert wrong == []
+
+
+def test_the_multilingual_scorer_agrees_with_what_is_meant():
+    agreed: dict[str, list[bool]] = {"core": [], "stretch": []}
+    wrong_letters = 0
+    for record in OPTIONS:
+        letter = infer_option(record["prediction"], record["choices"])
+        agreed[record["level"]].append(letter == record["intended"])
+        wrong_letters += record["intended"] is None and letter is not None
+    every = agreed["core"] + agreed["stretch"]
+    assert sum(agreed["core"]) / len(agreed["core"]) >= 0.98
+    assert sum(every) / len(every) >= 0.90
+    assert wrong_letters <= 0.01 * sum(record["intended"] is None for record in OPTIONS)
+
+
+def test_the_multilingual_scorer_agrees_with_what_is_meant_by_yes_and_no():
+    agreed = [
+        (infer_yes_no(record["prediction"]) or "Unknown") == record["intended"] for record in YES_NO
+    ]
+    assert sum(agreed) / len(agreed) >= 0.98
+
+
+# Cases of the same kinds that are not among the recorded ones: the rules are tested, not the list.
+CAT_ZH = dict(zip("ABCD", "猫狗鸟牛", strict=True))
+CAT_RU = dict(zip("ABCD", ("кошка", "собака", "птица", "корова"), strict=True))
+CAT_PT = dict(zip("ABCD", ("gato", "cachorro", "pássaro", "vaca"), strict=True))
+CAT_TR = dict(zip("ABCD", ("kedi", "köpek", "kuş", "inek"), strict=True))
+CAT_AR = dict(zip("ABCD", ("قطة", "كلب", "طائر", "بقرة"), strict=True))
+COUNTS = dict(zip("ABCD", "1234", strict=True))
+
+MEANT = [
+    (ANIMALS, "I'd go with D", "D"),
+    (ANIMALS, "A is the correct answer.", "A"),
+    (ANIMALS, "C. Because A and B do not have wings.", "C"),
+    (ANIMALS, "A is wrong, B is correct", "B"),
+    (ANIMALS, "Not A, the answer is D", "D"),
+    (ANIMALS, "neither A nor B", None),
+    (ANIMALS, "It's a B-52", None),
+    (ANIMALS, "C'est un chat", None),
+    (ANIMALS, "A bird", "C"),
+    (ANIMALS, "cattle", None),
+    (ANIMALS, "I can't tell whether it is a cat", None),
+    (ANIMALS, "<think>I think it is B", None),
+    (ANIMALS, '{"choice": "B", "reason": "it is a dog"}', "B"),
+    (ANIMALS, "\\boxed{\\text{B}}", "B"),
+    (ANIMALS, "𝐂", "C"),
+    (CAT_ZH, "应选C。", "C"),
+    (CAT_ZH, "不选A，选C", "C"),
+    (CAT_ZH, "狗或者猫", None),
+    (CAT_ZH, "熊猫", None),
+    (CAT_ZH, "选乙", "B"),
+    (CAT_ZH, "第三个选项", "C"),
+    (CAT_RU, "В. собака", "B"),
+    (CAT_RU, "В) птица", "C"),
+    (CAT_RU, "Не кошка, а собака", "B"),
+    (CAT_RU, "собаку", "B"),
+    (CAT_RU, "птичка", None),
+    (CAT_RU, "второй вариант", "B"),
+    (CAT_PT, "A opção correta é a A.", "A"),
+    (CAT_PT, "A imagem mostra um pássaro", "C"),
+    (CAT_PT, "passaro", "C"),
+    (CAT_PT, "A e B", None),
+    (CAT_TR, "Doğru seçenek D'dir.", "D"),
+    (CAT_TR, "İNEK", "D"),
+    (CAT_TR, "köpeği", "B"),
+    (CAT_TR, "Kedi değil, köpek", "B"),
+    (CAT_AR, "ﻗﻄﺔ", "A"),
+    (CAT_AR, "إنه كلب وليس قطة", "B"),
+    (CAT_AR, "الخيار الثاني", "B"),
+    (CAT_AR, "أ، لأنها قطة", "A"),
+    (COUNTS, "٣", "C"),
+    (COUNTS, "One can see 4 chairs", "D"),
+    (COUNTS, "2 of the 15 chairs", "B"),
+    (COUNTS, "1,000", None),
+    ({"A": "light green", "B": "green", "C": "dark green"}, "green", "B"),
+    ({"A": "None of the above", "B": "cat"}, "None of the above", "A"),
+    ({"A": "NA", "B": "EU"}, "NA", "A"),
+    ({"A": "是", "B": "不是"}, "不", "B"),
+    ({"A": "نعم", "B": "لا"}, "الولد", None),
+]
+
+
+@pytest.mark.parametrize(("choices", "prediction", "letter"), MEANT)
+def test_what_is_meant_is_read(choices, prediction, letter):
+    assert infer_option(prediction, choices) == letter
+
+
+@pytest.mark.parametrize(
+    ("prediction", "side"),
+    [
+        ("There isn't any dog", "No"),
+        ("yes, no", None),
+        ("图中有狗", "Yes"),
+        ("图片中没有狗", "No"),
+        ("不知道", None),
+        ("答案是：是", "Yes"),
+        ("A resposta é não", "No"),
+        ("No centro há um gato", None),
+        ("Não sei", None),
+        ("ﻧﻌﻢ", "Yes"),
+        ("لا أعرف", None),
+        ("Köpek yok", "No"),
+        ("Собаки нет", "No"),
+        ("когда", None),
+        ("no-fly zone", None),
+    ],
+)
+def test_what_is_meant_by_yes_and_no_is_read(prediction, side):
+    assert infer_yes_no(prediction) == side
+
+
+@given(st.text(max_size=60), st.sampled_from(SCORERS))
+def test_any_text_gets_an_option_or_none_and_always_the_same(prediction, scorer):
+    letter = infer_option(prediction, ANIMALS, scorer=scorer)
+    assert letter in {*ANIMALS, None, *("Z" if scorer != "multilingual" else "")}
+    assert letter == infer_option(prediction, ANIMALS, scorer=scorer)
+    assert infer_yes_no(prediction, scorer=scorer) in ("Yes", "No", None)
+
+
+@given(st.permutations("ABCD"))
+def test_the_text_of_an_option_is_found_wherever_it_stands(order):
+    choices = dict(zip("ABCD", (ANIMALS[letter] for letter in order), strict=True))
+    for letter, text in choices.items():
+        assert infer_option(f"It is a {text}.", choices) == letter
+
+
+def test_an_unknown_scorer_is_named_with_the_nearest():
+    with pytest.raises(UsageError, match="unknown scorer 'vlmeval'") as caught:
+        infer_option("A", ANIMALS, scorer="vlmeval")
+    assert "Did you mean vlmevalkit?" in (caught.value.hint or "")
