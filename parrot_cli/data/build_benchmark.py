@@ -55,7 +55,6 @@ def build_benchmark(
     Questions without a picture, about code or about English words are left out, categories are
     balanced, and what remains is translated like training data. Run it again to go on.
     """
-    from parrot_cli.data.output import live_line, note, print_json, print_line, print_table
     from parrot_cli.data.translate import (
         dearest,
         known_price,
@@ -63,6 +62,7 @@ def build_benchmark(
         make_settings,
         make_worker,
     )
+    from parrot_cli.output import live_line, note, print_json, print_line, print_table
     from parrot_core.languages import parse_languages
     from parrot_core.translation import Limits
     from parrot_core.translation import translate as run_job

@@ -93,7 +93,7 @@ def translate(
     Every answer is kept in OUT/journal.sqlite before anything else happens; run the same command
     again to go on. Results are OUT/LANGUAGE.json and OUT/summary.json.
     """
-    from parrot_cli.data.output import live_line, note
+    from parrot_cli.output import live_line, note
     from parrot_core.languages import get_language, parse_languages
     from parrot_core.translation import Limits
     from parrot_core.translation import translate as run_job
@@ -238,7 +238,7 @@ def known_price(
 
 def dearest(model: str) -> "Price":
     """Warns that a price is not known, and returns the dearest, so that a cap holds."""
-    from parrot_cli.data.output import note
+    from parrot_cli.output import note
     from parrot_core.translation.costs import DEAREST
 
     note(
@@ -324,7 +324,7 @@ def _estimate(
     image_root: Path | None,
     as_json: bool,
 ) -> None:
-    from parrot_cli.data.output import print_json, print_line, print_table
+    from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.costs import dollars
     from parrot_core.translation.estimate import estimate
 
@@ -356,7 +356,7 @@ def _estimate(
 
 
 def _print_report(report: "JobReport", out: Path, *, as_json: bool) -> None:
-    from parrot_cli.data.output import print_json, print_line, print_table
+    from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.costs import dollars
 
     spending = report.spending
