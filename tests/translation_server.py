@@ -38,6 +38,13 @@ WORDS = {
     "garden": ("bahçe", "حديقة"),
     "and": ("ve", "و"),
 }
+WORDS_OF_QUESTIONS = {
+    "right": ("doğru", "الصحيح"),
+    "answer": ("cevap", "الجواب"),
+    "to": ("için", "على"),
+    "this": ("şu", "ذلك"),
+    "question": ("soru", "السؤال"),
+}
 LANGUAGES = {"Turkish": 0, "Arabic": 1}
 FAULTS = (
     "429",
@@ -68,7 +75,7 @@ def translation(text: str, language: str) -> str:
     done, at = [], 0
     for kept in [*_KEPT.finditer(text), None]:
         for token in _TOKEN.findall(text[at : kept.start() if kept else len(text)]):
-            pair = WORDS.get(token.lower())
+            pair = (WORDS | WORDS_OF_QUESTIONS).get(token.lower())
             done.append(pair[column] if pair else token)
         if kept:
             done.append(kept[0])

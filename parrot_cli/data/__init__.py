@@ -2,6 +2,7 @@
 
 import typer
 
+from parrot_cli.data.build_benchmark import build_benchmark
 from parrot_cli.data.check import check
 from parrot_cli.data.review import app as review
 from parrot_cli.data.split import split
@@ -13,6 +14,7 @@ app.command()(check)
 app.command()(stats)
 app.command()(split)
 app.command()(translate)
+app.command("build-benchmark")(build_benchmark)
 app.add_typer(review, name="review")
 
 

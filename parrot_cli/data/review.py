@@ -37,7 +37,7 @@ def export_command(
     In the column `answer` people write their text, `=` if the translation is right as it is, or,
     in a vote, the number of the best version.
     """
-    from parrot_cli.data.output import print_line
+    from parrot_cli.output import print_line
     from parrot_core.languages import get_language
     from parrot_core.translation.review import export_work, open_journal
 
@@ -65,7 +65,7 @@ def import_command(
     """Take back what one person did; exit 1 if a row is stale, foreign, repeated or one's own."""
     from dataclasses import asdict
 
-    from parrot_cli.data.output import print_json, print_line, print_table
+    from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.review import import_work, open_journal
 
     with open_journal(job) as journal:
@@ -91,7 +91,7 @@ def status_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show how far people are, by language and step, and how well the voters agree."""
-    from parrot_cli.data.output import print_json, print_line, print_table
+    from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.review import open_journal, status
 
     with open_journal(job) as journal:

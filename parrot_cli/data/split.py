@@ -24,7 +24,7 @@ def split(
     """
     from dataclasses import asdict
 
-    from parrot_cli.data.output import print_json, print_line, print_table
+    from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.data.split import split_samples
 
     report = split_samples(source, out, counts=_counts(to, count=count), seed=seed)

@@ -93,14 +93,14 @@ def translate(
     Every answer is kept in OUT/journal.sqlite before anything else happens; run the same command
     again to go on. Results are OUT/LANGUAGE.json and OUT/summary.json.
     """
-    from parrot_cli.data.output import live_line, note
+    from parrot_cli.output import live_line, note
     from parrot_core.languages import get_language, parse_languages
     from parrot_core.translation import Limits
     from parrot_core.translation import translate as run_job
 
     languages = parse_languages(to)
     from_language = get_language(source_language).code
-    settings = _settings(
+    settings = make_settings(
         steps or ("draft" if backend == "local" else "draft,recheck,refine,vote"),
         model=model,
         source_language=from_language,
@@ -110,7 +110,9 @@ def translate(
         numbers={"candidates": candidates, "voters": voters, "attempts": attempts},
         on_flag=on_flag,
     )
-    known_price = _price(price, model=model, backend=backend, step_models=settings.step_models)
+    tokens_price = known_price(
+        price, model=model, backend=backend, step_models=settings.step_models
+    )
     limits = Limits(
         concurrency=concurrency,
         requests_per_minute=rpm,
@@ -126,21 +128,21 @@ def translate(
             languages=languages,
             settings=settings,
             limits=limits,
-            price=known_price,
+            price=tokens_price,
             backend=backend,
             image_root=root,
             as_json=as_json,
         )
         return
-    if known_price is None and max_cost is not None:
-        known_price = _dearest(model)
-    worker = _worker(
+    if tokens_price is None and max_cost is not None:
+        tokens_price = dearest(model)
+    worker = make_worker(
         backend,
         model=model,
         base_url=base_url,
         key=os.environ.get(key_variable) or None,
         timeout=timeout,
-        price=known_price,
+        price=tokens_price,
         parameters=parameters,
         token_limit=token_limit,
         device=device,
@@ -154,7 +156,7 @@ def translate(
             settings=settings,
             limits=limits,
             image_root=root,
-            on_progress=lambda progress: show(_line(progress)),
+            on_progress=lambda progress: show(line(progress)),
         )
     _print_report(report, out, as_json=as_json)
     if report.unanswered:
@@ -171,7 +173,7 @@ def translate(
         raise typer.Exit(_UNFINISHED)
 
 
-def _settings(
+def make_settings(
     steps: str,
     *,
     model: str,
@@ -182,6 +184,7 @@ def _settings(
     numbers: dict[str, int],
     on_flag: str,
 ) -> "Settings":
+    """Returns how segments are translated, as the options say."""
     from parrot_core.errors import UsageError
     from parrot_core.translation import Settings
     from parrot_core.translation.glossary import Glossary, read_glossary
@@ -217,9 +220,10 @@ def _settings(
     )
 
 
-def _price(
+def known_price(
     price: str | None, *, model: str, backend: str, step_models: Mapping[str, str]
 ) -> "Price | None":
+    """Returns what tokens cost by the option or the list, or None."""
     from parrot_core.translation.costs import Price, list_price, parse_price
 
     if price is not None:
@@ -232,8 +236,9 @@ def _price(
     return max(known, key=lambda found: found.completion) if len(known) == len(prices) else None
 
 
-def _dearest(model: str) -> "Price":
-    from parrot_cli.data.output import note
+def dearest(model: str) -> "Price":
+    """Warns that a price is not known, and returns the dearest, so that a cap holds."""
+    from parrot_cli.output import note
     from parrot_core.translation.costs import DEAREST
 
     note(
@@ -243,18 +248,19 @@ def _dearest(model: str) -> "Price":
     return DEAREST
 
 
-def _worker(
+def make_worker(
     backend: str,
     *,
     model: str,
     base_url: str,
     key: str | None,
-    timeout: float,
     price: "Price | None",
-    parameters: str | None,
-    token_limit: str,
-    device: str,
+    timeout: float = 120.0,
+    parameters: str | None = None,
+    token_limit: str = "max_tokens",
+    device: str = "cpu",
 ) -> "Worker":
+    """Returns who translates, as the options say."""
     from parrot_core.errors import UsageError
 
     if backend == "local":
@@ -282,7 +288,7 @@ def _worker(
     )
 
 
-def _line(progress: "Progress") -> str:
+def line(progress: "Progress") -> str:
     """One line of progress: how far, how fast, what it cost, how long yet, what failed."""
     from parrot_core.translation.costs import dollars
 
@@ -318,7 +324,7 @@ def _estimate(
     image_root: Path | None,
     as_json: bool,
 ) -> None:
-    from parrot_cli.data.output import print_json, print_line, print_table
+    from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.costs import dollars
     from parrot_core.translation.estimate import estimate
 
@@ -350,7 +356,7 @@ def _estimate(
 
 
 def _print_report(report: "JobReport", out: Path, *, as_json: bool) -> None:
-    from parrot_cli.data.output import print_json, print_line, print_table
+    from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.costs import dollars
 
     spending = report.spending
