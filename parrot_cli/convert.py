@@ -1,7 +1,5 @@
 """`parrot convert`: a published checkpoint in Parrot's own format."""
 
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +16,10 @@ def convert(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
     """Convert a published checkpoint to Parrot's own format, and check that its logits stay."""
-    from parrot_cli.output import print_json, print_line
+    from parrot_cli.output import library_output_to_stderr, print_json, print_line
     from parrot_core.model.convert import convert_checkpoint
 
-    # A library that writes its log to stdout, as DeepSpeed does, must not spoil the result.
-    with redirect_stdout(sys.stderr):
+    with library_output_to_stderr():
         report = convert_checkpoint(source, destination, vision_encoder=vision_encoder)
     if as_json:
         print_json(report.as_dict())

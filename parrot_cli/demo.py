@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parrot_cli.data_demo import CACHE_VARIABLE, default_cache
-from parrot_cli.output import note, print_line, print_table, progress_bar
+from parrot_cli.output import library_output_to_stderr, note, print_line, print_table, progress_bar
 from parrot_core.languages import LANGUAGES
 
 if TYPE_CHECKING:
@@ -69,8 +69,18 @@ def demo(
         recipe, overrides=[*(overrides or ()), f'data.folder="{(output / "data").as_posix()}"']
     )
     run = _Run()
+    with library_output_to_stderr():
+        report = _all_steps(settings, run, output, cache or default_cache())
+    (output / "report.json").write_text(
+        json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8"
+    )
+    (output / "report.md").write_text(_as_markdown(report), encoding="utf-8")
+    _print_report(report, output)
+
+
+def _all_steps(settings: "Recipe", run: _Run, output: Path, cache: Path) -> dict[str, Any]:
     with run.step("data"):
-        manifest = _make_data(settings, output / "data", cache or default_cache())
+        manifest = _make_data(settings, output / "data", cache)
     for stage in (1, 2):
         with run.step(f"stage {stage}"):
             _train(settings, stage, output / f"stage{stage}")
@@ -85,7 +95,7 @@ def demo(
     if settings.model.experts.enabled:
         with run.step("routing"):
             routing = _inspect(checkpoint, output)
-    report = {
+    return {
         "accuracy": _accuracy(reports, settings),
         "seconds": run.seconds,
         "seed": settings.seed,
@@ -94,11 +104,6 @@ def demo(
         "free_answers": answers,
         **routing,
     }
-    (output / "report.json").write_text(
-        json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8"
-    )
-    (output / "report.md").write_text(_as_markdown(report), encoding="utf-8")
-    _print_report(report, output)
 
 
 def _make_data(settings: "Recipe", folder: Path, cache: Path) -> dict[str, Any]:
@@ -128,13 +133,13 @@ def _train(settings: "Recipe", stage: int, folder: Path) -> None:
 
 
 def _evaluate(checkpoint: Path, benchmark: str, output: Path) -> "Report":
-    from parrot_core.benchmarks.models import load_parrot_checkpoint
+    from parrot_cli.eval.models import load_answerer
     from parrot_core.benchmarks.runner import Settings, run
 
     with progress_bar(benchmark) as show:
         return run(
             benchmark,
-            load_parrot_checkpoint(checkpoint, batch_size=64, max_new_tokens=16),
+            load_answerer(str(checkpoint), batch_size=64, max_new_tokens=16, device=None),
             output=output / "eval" / benchmark,
             settings=Settings(
                 data_root=output / "data" / "benchmarks",
@@ -177,18 +182,22 @@ def _ask_about_pictures(checkpoint: Path, data: Path, settings: "Recipe") -> lis
 
 
 def _inspect(checkpoint: Path, output: Path) -> dict[str, Any]:
-    """Routes the held-out Yes/No and naming questions of every language."""
-    from parrot_cli.inspect_experts import print_histogram, save_routing
-    from parrot_core.benchmarks.conversations import conversations_of
+    """Routes the naming questions of every language, which training never saw."""
+    from parrot_cli.inspect_experts import save_routing
     from parrot_core.generation import load_for_use
-    from parrot_core.inspection import language_told_by_routing, routing_by_language, summarise
+    from parrot_core.inspection import (
+        benchmark_conversations,
+        language_told_by_routing,
+        routing_by_language,
+        summarise,
+    )
 
-    conversations = conversations_of("emoji-naming", output / "data" / "benchmarks")
+    tables = sorted((output / "data" / "benchmarks").glob("emoji_naming_*.tsv"))
+    conversations = benchmark_conversations(tables)
     routed = routing_by_language(*load_for_use(checkpoint), conversations)
     summary = summarise(routed)
     told = language_told_by_routing(routed)
     save_routing(summary, told, output)
-    print_histogram(summary)
     return {
         "routing": {language: list(entry.mean) for language, entry in summary.items()},
         "language_told_by_routing": told,
@@ -228,6 +237,10 @@ _COLUMNS = ["language", "4-way naming (95 % interval)", "Yes/No pairs (95 % inte
 
 
 def _print_report(report: dict[str, Any], output: Path) -> None:
+    from parrot_cli.inspect_experts import print_histogram
+
+    if report["routing"]:
+        print_histogram(report["routing"])
     style = report["held_out_style"]
     title = f"Pictures in the style of {style}, never seen in training; chance is 25 %"
     print_table(_COLUMNS, _rows(report), title=title)

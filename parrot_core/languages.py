@@ -265,9 +265,7 @@ _FOREIGN_SHARE = 0.02  # of a text's letters: long texts have names and loans
 
 def _by_letters(text: str, possible: Sequence[str]) -> list[str]:
     """Leaves out languages that do not have the text's letters, unless that leaves none."""
-    letters = [
-        letter for letter in unicodedata.normalize("NFC", text).lower() if letter.isalpha()
-    ]
+    letters = [letter for letter in unicodedata.normalize("NFC", text).lower() if letter.isalpha()]
     remaining = []
     for code in possible:
         own, foreign = _LETTERS.get(code, (None, ""))

@@ -401,7 +401,11 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _project(self, vision_features: Tensor) -> Tensor:
         """Equation 1: Z_v float[M, 1 + patches, D_v] to H_v float[M, 1 + patches, C]."""
         weight = next(self.projector.parameters())
-        visual: Tensor = self.projector(vision_features.to(weight.device, weight.dtype))
+        features = vision_features.to(weight.device, weight.dtype)
+        if self.training and self.config.vision_feature_dropout:
+            kept = torch.ones_like(features[:, :1])  # [M, 1, D_v]: one draw for all of its tokens
+            features = features * F.dropout(kept, self.config.vision_feature_dropout)
+        visual: Tensor = self.projector(features)
         return visual
 
     def _with_all_parameters(self, embeddings: Tensor) -> Tensor:

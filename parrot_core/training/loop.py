@@ -154,7 +154,9 @@ class _Trainer(Trainer):  # type: ignore[misc]  # untyped in part
         """Batches of samples that are about equally long, so that little is padding."""
         dataset = train_dataset if train_dataset is not None else self.train_dataset
         lengths = [sum(len(turn.text) for turn in dataset[i].turns) for i in range(len(dataset))]
-        return LengthGrouped(lengths, batch_size=self.schedule.global_batch_size, seed=self.args.seed)
+        return LengthGrouped(
+            lengths, batch_size=self.schedule.global_batch_size, seed=self.args.seed
+        )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW over the parameters that learn, in one group per learning rate."""

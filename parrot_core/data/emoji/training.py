@@ -167,9 +167,7 @@ class _Asker:
         question = self.put("category", name=concept.names[self._language])
         return question, self._wording.groups[concept.group]
 
-    def _wrong(
-        self, concept: Concept, *, count: int, besides: Sequence[Concept]
-    ) -> list[Concept]:
+    def _wrong(self, concept: Concept, *, count: int, besides: Sequence[Concept]) -> list[Concept]:
         drawn = self._pool.wrong_answers(concept, self._draw, count=count + len(besides))
         return [other for other in drawn if other not in besides][:count]
 
