@@ -145,7 +145,7 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
         raise UsageError(f"{path}: not TOML: {error}", hint="Mend the line it names.") from error
     for override in overrides:
         _apply_override(table, override)
-    problems: list[str] = []
+    problems: list[Problem] = []
     recipe = _build(Recipe, table, (), problems)
     if not problems:
         recipe = _resolve(recipe, path.parent)
