@@ -8,6 +8,7 @@ the data have none.
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 import types
 import typing
@@ -163,6 +164,8 @@ def recipe_as_json(recipe: Recipe) -> str:
     return json.dumps(dataclasses.asdict(recipe), indent=2, ensure_ascii=False)
 
 
+_NUMBER = re.compile(r"[-+]?[\d_]*\.?\d+(e[-+]?\d+)?", re.IGNORECASE)
+
 Key = tuple[str, ...]
 Problem = tuple[Key, str]
 
@@ -227,7 +230,7 @@ def _convert(hint: Any, value: Any, path: Key, problems: list[Problem]) -> Any: 
     elif type(value) is hint:
         return value
     remark = ""
-    if hint in (int, float) and isinstance(value, str):
+    if hint in (int, float) and isinstance(value, str) and _NUMBER.fullmatch(value):
         remark = "; write the number without quotes"
     problems.append((path, f"expected {_type_name(hint)}, not {value!r}{remark}"))
     return None

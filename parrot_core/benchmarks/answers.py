@@ -93,6 +93,7 @@ class AnswerFile:
         self.path = folder / (share or Share()).file_name
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._make_room(self.path)
         except OSError as error:
             raise _unwritable(folder, error) from error
 
@@ -114,7 +115,6 @@ class AnswerFile:
             UsageError: if another process is writing it, or it cannot be written.
         """
         try:
-            self._make_room()
             with self.path.open("a+b") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,6 +141,7 @@ class AnswerFile:
         target = self.folder / ANSWERS
         temporary = target.with_suffix(".jsonl.part")
         try:
+            self._make_room(target)
             with temporary.open("wb") as file:
                 writer = AnswerWriter(file)
                 writer.append({"fingerprint": self.fingerprint, "run": self.identity})
@@ -151,14 +152,14 @@ class AnswerFile:
         except OSError as error:
             raise _unwritable(target, error) from error
 
-    def _make_room(self) -> None:
+    def _make_room(self, path: Path) -> None:
         """Puts another run's answers aside, and takes this run's back if they were."""
-        there = _fingerprint_in(self.path)
+        there = _fingerprint_in(path)
         if there is not None and there != self.fingerprint:
-            self.path.replace(self.path.with_name(f"{self.path.stem}.{there}.jsonl.other"))
-        aside = self.path.with_name(f"{self.path.stem}.{self.fingerprint}.jsonl.other")
-        if not self.path.exists() and aside.exists():
-            aside.replace(self.path)
+            path.replace(path.with_name(f"{path.stem}.{there}.jsonl.other"))
+        aside = path.with_name(f"{path.stem}.{self.fingerprint}.jsonl.other")
+        if not path.exists() and aside.exists():
+            aside.replace(path)
 
 
 class AnswerWriter:

@@ -98,6 +98,9 @@ class Answerer(Protocol):
     def batch_size(self) -> int:
         """How many prompts it takes at once."""
 
+    def prepare(self, prompts: Sequence[Prompt]) -> None:
+        """Begins whatever can be done before these prompts' turn comes, and returns at once."""
+
     def answer(self, prompts: Sequence[Prompt]) -> Iterable[str]:
         """Yields one answer for each prompt."""
 

@@ -154,6 +154,9 @@ class EndpointAnswerer:
         """As many prompts as are asked at once."""
         return self.concurrency
 
+    def prepare(self, prompts: Sequence[Prompt]) -> None:
+        """Does nothing: pictures are sent as they are."""
+
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[str]:
         """Yields answers in the order of the prompts, as soon as each is there."""
         with ThreadPoolExecutor(self.concurrency) as pool:

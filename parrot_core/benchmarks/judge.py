@@ -43,7 +43,7 @@ _TASK = (
 _TEMPERATURE = 0.2
 _LONGEST_REVIEW = 1024  # tokens
 _RATING = r"(\d+(?:\.\d+)?)(?:\s*/\s*10)?"
-_TWO_RATINGS = re.compile(rf"^\W*{_RATING}\s*[,;\s]\s*{_RATING}\W*$")
+_TWO_RATINGS = re.compile(rf"^[^\w-]*{_RATING}\s*[,;\s]\s*{_RATING}\W*$")
 _NAMED_RATINGS = re.compile(
     rf"assistant\s*1\W*{_RATING}.{{0,40}}?assistant\s*2\W*{_RATING}", re.IGNORECASE | re.DOTALL
 )

@@ -1,7 +1,7 @@
 """Every benchmark by name, and finding its tables on disk."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from parrot_core.benchmarks.base import Benchmark, Question
@@ -106,7 +106,7 @@ def expand_data(pattern: Path) -> list[Path]:
 
 
 def read_tables(
-    paths: Sequence[Path],
+    paths: Mapping[Path, str | None],
     *,
     languages: Sequence[str] | None = None,
     with_pictures: bool = True,
@@ -115,7 +115,7 @@ def read_tables(
     """Reads the questions of one or several tables.
 
     Args:
-        paths: TSV files.
+        paths: TSV files, and the language of each where it is known.
         languages: Keep these only; None keeps all.
         with_pictures: As for `tables.read_questions`.
         image_root: As for `tables.read_questions`.
@@ -125,8 +125,10 @@ def read_tables(
     """
     questions = [
         question
-        for path in paths
-        for question in read_questions(path, with_pictures=with_pictures, image_root=image_root)
+        for path, language in paths.items()
+        for question in read_questions(
+            path, language=language, with_pictures=with_pictures, image_root=image_root
+        )
     ]
     if languages is None:
         return questions

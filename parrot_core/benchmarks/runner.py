@@ -97,11 +97,15 @@ def load_task(
         found = find_tables(
             benchmark, settings.data_root, languages=languages or benchmark.languages
         )
-        tables, known = tuple(dict.fromkeys(found.values())), benchmark
+        tables: dict[Path, str | None] = {path: language for language, path in found.items()}
+        known: Benchmark | None = benchmark
     else:
-        tables = tuple(benchmark)
-        owners = {benchmark_of_file(path) for path in tables}
-        known = owners.pop() if len(owners) == 1 else None  # type: ignore[assignment]
+        owners = {path: benchmark_of_file(path) for path in benchmark}
+        known = owners[benchmark[0]] if len(set(owners.values())) == 1 else None
+        tables = {
+            path: "en" if owner and not language_of_name(path.stem) else None
+            for path, owner in owners.items()
+        }
     questions = tuple(
         read_tables(
             tables,
@@ -110,11 +114,17 @@ def load_task(
             image_root=settings.image_root,
         )
     )
+    name = known.name if known else _common_name(tuple(tables))
     form = settings.form or (known.form if known else None) or detect_form(questions)
+    if form == "judged" and settings.judge is None:
+        raise UsageError(
+            f"{name} has free answers, which only a judge can rate",
+            hint="Name a judge with --judge-url and --judge-model.",
+        )
     return Task(
-        name=known.name if known else _common_name(tables),
-        title=known.title if known else _common_name(tables),
-        tables=tables,
+        name=name,
+        title=known.title if known else _common_name(tuple(tables)),
+        tables=tuple(tables),
         questions=questions,
         form=check_form(form),
         prompt_style=settings.prompt_style or (known.prompt_style if known else "parrot"),
@@ -132,7 +142,7 @@ def _common_name(tables: Sequence[Path]) -> str:
 
 
 def run(
-    benchmark: str | Benchmark | Sequence[Path],
+    benchmark: "str | Benchmark | Task | Sequence[Path]",
     answerer: Answerer,
     *,
     languages: Sequence[str] | None = None,
@@ -143,7 +153,7 @@ def run(
     """Has a model answer a benchmark, and scores it; goes on where an interrupted run stopped.
 
     Args:
-        benchmark: A name of `BENCHMARKS`, a benchmark, or TSV files.
+        benchmark: A name of `BENCHMARKS`, a benchmark, TSV files, or what `load_task` read.
         answerer: Any model.
         languages: Codes; None is all there are.
         scorer: One of `matching.SCORERS`.
@@ -156,12 +166,10 @@ def run(
     """
     settings = settings or Settings()
     check_scorer(scorer)
-    task = load_task(benchmark, languages=languages, settings=settings)
-    if task.form == "judged" and settings.judge is None:
-        raise UsageError(
-            f"{task.name} is judged: its free answers are rated by a model",
-            hint="Name a judge with --judge-url and --judge-model.",
-        )
+    if isinstance(benchmark, Task):
+        task = benchmark
+    else:
+        task = load_task(benchmark, languages=languages, settings=settings)
     prompts = build_prompts(
         task.questions,
         style=task.prompt_style,
@@ -225,8 +233,8 @@ def score_predictions(
     )
     if task.form == "judged":
         raise UsageError(
-            f"{task.name} has free answers, which only a judge can rate",
-            hint="Run it with --model or --url, and name a judge.",
+            f"{task.name} is judged, and answers of others are not sent to a judge",
+            hint="Run it with --model or --url.",
         )
     return build_report(
         task.questions,
@@ -260,7 +268,9 @@ def collect(
     todo = [batch for batch in mine if any(prompt.key not in answers for prompt in batch)]
     if todo:
         with file.writer() as writer:
-            for batch in todo:
+            for number, batch in enumerate(todo):
+                if number + 1 < len(todo):
+                    answerer.prepare(todo[number + 1])
                 for prompt, text in zip(batch, answerer.answer(batch), strict=True):
                     if prompt.key in answers:
                         continue

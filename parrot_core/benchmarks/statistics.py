@@ -48,7 +48,9 @@ def share(hits: Sequence[bool]) -> Share:
     denominator = 1 + _Z**2 / n
     centre = (value + _Z**2 / (2 * n)) / denominator
     half = _Z * math.sqrt(value * (1 - value) / n + _Z**2 / (4 * n * n)) / denominator
-    return Share(value=value, low=max(0.0, centre - half), high=min(1.0, centre + half), n=n)
+    # At 0 and at 1 rounding could leave the share just outside of its own interval.
+    low, high = max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half))
+    return Share(value=value, low=low, high=high, n=n)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

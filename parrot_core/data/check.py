@@ -326,7 +326,10 @@ def _in_order(
     workers: int,
 ) -> Iterator[_ChunkResult]:
     """Checks chunks here or in processes, a bounded number ahead, and yields them in order."""
-    if workers <= 1:
+    remaining = iter(chunks)
+    first = list(itertools.islice(remaining, 2))
+    chunks = itertools.chain(first, remaining)
+    if workers <= 1 or len(first) < 2:  # starting processes takes longer than one chunk
         for chunk in chunks:
             yield chunk, *check(chunk)
         return

@@ -154,11 +154,10 @@ class Caller:
                 self.stop(error)
                 raise StoppedError from error
             else:
-                await self._journal.add_answer(call, answer)
                 return answer
 
     async def _send(self, call: Call, tries: int, judge: Callable[[str], str | None]) -> Answer:
-        """Sends a call once, within the limits."""
+        """Sends a call once, within the limits, and keeps its answer."""
         ceiling = self.worker.ceiling(call, tries=tries) or 0
         tokens = sum(estimate_tokens(message["content"]) for message in call.messages)
         await self._gate.enter(tokens + estimate_tokens(call.text))
@@ -173,12 +172,15 @@ class Caller:
                 raise
             finally:
                 self._budget.settle(ceiling, cost)
+            self._busy_in_a_row = 0
+            reason = judge(answer.text)
+            if reason is not None:
+                raise UnusableError(reason, answer)
+            # The slot is kept until the answer is on disk: whatever happens, no more paid answers
+            # can be lost than there are slots.
+            await self._journal.add_answer(call, answer)
         finally:
             self._gate.leave()
-        self._busy_in_a_row = 0
-        reason = judge(answer.text)
-        if reason is not None:
-            raise UnusableError(reason, answer)
         self._successes += 1
         self._lost_in_a_row = 0
         return answer

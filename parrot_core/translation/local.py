@@ -114,11 +114,11 @@ class LocalWorker:
             self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
             try:
                 texts = await asyncio.to_thread(self._translate_texts, batch)
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - whoever waits raises it
                 for waiting in batch:
                     if not waiting.done.done():
                         waiting.done.set_exception(error)
-                raise
+                continue
             for waiting, text in zip(batch, texts, strict=True):
                 if not waiting.done.done():
                     waiting.done.set_result(text)

@@ -1,0 +1,11 @@
+"""`parrot eval`: what a model can do in each language, and runs beside each other."""
+
+import typer
+
+from parrot_cli.eval.compare import compare, radar
+from parrot_cli.eval.run import evaluate
+
+app = typer.Typer(help="Measure every language, on MMMB, MMBench and the rest.")
+app.callback(invoke_without_command=True)(evaluate)
+app.command()(compare)
+app.command()(radar)

@@ -1,0 +1,90 @@
+"""Charts of evaluations: bars per language with their intervals, and radars (Figure 7b)."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parrot_core.benchmarks.export import describe
+
+if TYPE_CHECKING:
+    from parrot_core.benchmarks import Report
+
+# Okabe and Ito's palette, made for colour-blind readers; dashes tell lines apart without colour.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+_DASHES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def draw_languages(report: "Report", path: Path) -> None:
+    """Draws a bar per language, its 95 % interval as a whisker, its figure above."""
+    figure = _figure(max(4.0, 1.1 * len(report.languages) + 2), 4.2)
+    axes = figure.add_subplot()
+    entries = list(report.languages.values())
+    values = [0.0 if math.isnan(entry.value) else 100 * entry.value for entry in entries]
+    below = [max(0.0, v - 100 * entry.low) for v, entry in zip(values, entries, strict=True)]
+    above = [max(0.0, 100 * entry.high - v) for v, entry in zip(values, entries, strict=True)]
+    places = range(len(entries))
+    axes.bar(places, values, 0.7, color=_COLOURS[0])
+    axes.errorbar(places, values, yerr=[below, above], fmt="none", ecolor="#333333", capsize=3)
+    for place, (value, rise) in enumerate(zip(values, above, strict=True)):
+        axes.annotate(
+            f"{value:.1f}",
+            (place, value + rise),
+            textcoords="offset points",
+            xytext=(0, 3),
+            ha="center",
+        )
+    axes.set_xticks(places, [f"{code}\nn={e.n}" for code, e in report.languages.items()])
+    axes.set_ylabel("% (whiskers: 95 % interval)")
+    axes.set_ylim(0, max(100.0, *(v + rise + 8 for v, rise in zip(values, above, strict=True))))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{report.benchmark}: {report.model}", fontsize=11)
+    figure.supxlabel(describe(report), fontsize=7)
+    _save(figure, path)
+
+
+def draw_radar(series: Mapping[str, Mapping[str, float]], path: Path, *, title: str) -> None:
+    """Draws each series as a polygon over common axes, in percent; gaps are left open.
+
+    Args:
+        series: Shares in 0..1 by axis, by what the legend calls them.
+        path: Picture to write; its ending says which kind.
+        title: Above the picture.
+    """
+    names = list(dict.fromkeys(axis for values in series.values() for axis in values))
+    angles = [2 * math.pi * place / len(names) for place in range(len(names))]
+    figure = _figure(6.0, 5.6)
+    axes = figure.add_subplot(projection="polar")
+    axes.set_theta_offset(math.pi / 2)
+    axes.set_theta_direction(-1)
+    for number, (label, values) in enumerate(series.items()):
+        heights = [100 * values.get(name, math.nan) for name in names]
+        axes.plot(
+            [*angles, angles[0]],
+            [*heights, heights[0]],
+            color=_COLOURS[number % len(_COLOURS)],
+            linestyle=_DASHES[number % len(_DASHES)],
+            marker=_MARKERS[number % len(_MARKERS)],
+            label=label,
+        )
+    axes.set_xticks(angles, names)
+    axes.set_ylim(0, 100)
+    axes.set_title(f"{title} (%)", fontsize=11)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:  # noqa: ANN401 - matplotlib is imported late
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - as above
+    """Saves a picture that is the same twice: no date is written into it."""
+    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
+    figure.savefig(path, dpi=150, metadata=metadata)

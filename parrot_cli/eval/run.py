@@ -1,0 +1,228 @@
+"""`parrot eval`."""
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parrot_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from parrot_core.benchmarks import Answerer, Report
+    from parrot_core.benchmarks.endpoint import Endpoint
+
+
+def evaluate(
+    context: typer.Context,
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Checkpoint folder, hub name, or the model's name at --url."),
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible endpoint: http://localhost:8000/v1.")
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score these answers (TSV, XLSX, JSONL); no model is run.")
+    ] = None,
+    benchmark: Annotated[str | None, typer.Option(help="Name of a benchmark, as mmmb.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="TSV file of VLMEvalKit's columns, a folder of them, or a pattern."),
+    ] = None,
+    data_root: Annotated[
+        Path, typer.Option(help="Folder of the named benchmarks' tables.", envvar="LMUData")
+    ] = Path("data/benchmarks"),
+    lang: Annotated[
+        str | None,
+        typer.Option(help="tr,ar or all, which is every language there is. [default: all]"),
+    ] = None,
+    scorer: Annotated[
+        str, typer.Option(help="multilingual, vlmevalkit or vlmevalkit-2024-08.")
+    ] = "multilingual",
+    form: Annotated[
+        str | None, typer.Option(help="How it is scored. [default: what the table shows]")
+    ] = None,
+    prompt_style: Annotated[
+        str | None, typer.Option(help="parrot, vlmevalkit or plain. [default: the benchmark's]")
+    ] = None,
+    prompt_language: Annotated[
+        str, typer.Option(help="Language of the instructions: native or english.")
+    ] = "native",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the run. [default: runs/eval/…]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 8,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …")] = None,
+    image_root: Annotated[
+        Path | None, typer.Option(help="Folder that image_path is relative to.")
+    ] = None,
+    share: Annotated[
+        str, typer.Option(help="This process's part of the work: 2/4 is the second of four.")
+    ] = "1/1",
+    judge_url: Annotated[str | None, typer.Option(help="Endpoint of the judge.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="The judge, pinned by name.")] = None,
+    translation_url: Annotated[
+        str | None, typer.Option(help="Endpoint that translates, for --via-translation.")
+    ] = None,
+    via_translation: Annotated[
+        str | None,
+        typer.Option(help="Ask in English by way of this translating model (Table 10)."),
+    ] = None,
+    key_variable: Annotated[
+        str, typer.Option(help="Environment variable that holds the endpoints' key.")
+    ] = "OPENAI_API_KEY",
+    published: Annotated[
+        bool, typer.Option(help="Show the paper's published figures beside.")
+    ] = False,
+    charts: Annotated[bool, typer.Option(help="Draw the languages as PNG and SVG.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Have a model answer a benchmark in every language, and score it."""
+    if context.invoked_subcommand is not None:
+        return
+    from parrot_cli.eval.display import show_report
+    from parrot_cli.output import live_line, note, print_json
+    from parrot_core.benchmarks import Settings, run, score_predictions
+    from parrot_core.benchmarks.answers import Share
+    from parrot_core.benchmarks.export import write_report
+    from parrot_core.benchmarks.judge import Judge
+    from parrot_core.benchmarks.matching import check_scorer
+    from parrot_core.benchmarks.published import published_rows
+    from parrot_core.benchmarks.registry import expand_data
+    from parrot_core.benchmarks.runner import UnfinishedError, load_task
+    from parrot_core.languages import parse_languages
+
+    if (benchmark is None) == (data is None):
+        raise UsageError(
+            "name what to evaluate on: either --benchmark or --data",
+            hint="For instance: parrot eval --model runs/demo --benchmark mmmb --lang tr,ar.",
+        )
+    if predictions is None and model is None:
+        raise UsageError(
+            "no model to evaluate", hint="Name one with --model, or score --predictions."
+        )
+    if predictions is not None and (model or url):
+        raise UsageError(
+            "--predictions scores answers that are there; it goes without --model and --url",
+            hint="Leave one of them out.",
+        )
+    key = os.environ.get(key_variable)
+    target = benchmark if benchmark is not None else expand_data(data or Path())
+    languages = None if lang in (None, "all") else parse_languages(lang)
+    judge = None
+    if judge_url or judge_model:
+        judge = Judge(endpoint=_endpoint(judge_url, judge_model, key, what="judge"))
+
+    with live_line() if predictions is None else nullcontext(note) as show:
+        settings = Settings(
+            data_root=data_root,
+            form=form,
+            prompt_style=prompt_style,
+            prompt_language=prompt_language,
+            image_root=image_root,
+            share=Share.parse(share),
+            judge=judge,
+            on_progress=lambda done, of: show(f"{done:,} of {of:,} questions answered"),
+        )
+        if predictions is not None:
+            report = score_predictions(
+                predictions, target, languages=languages, scorer=scorer, settings=settings
+            )
+            folder = output
+        else:
+            folder = output or _default_folder(benchmark, data, model)
+            # Mistakes in the data show before minutes are spent on loading a model.
+            task = load_task(target, languages=languages, settings=settings)
+            check_scorer(scorer)
+            answerer = _answerer(
+                model or "",
+                url,
+                key=key,
+                batch_size=batch_size,
+                max_new_tokens=max_new_tokens,
+                device=device,
+            )
+            if via_translation is not None:
+                translating = _endpoint(
+                    translation_url or url, via_translation, key, what="translation"
+                )
+                answerer = _via_translation(answerer, translating, folder=folder)
+            try:
+                report = run(
+                    task,
+                    answerer,
+                    scorer=scorer,
+                    output=folder,
+                    settings=settings,
+                )
+            except UnfinishedError as unfinished:
+                note(unfinished.problem)
+                raise typer.Exit(0) from None
+    rows = published_rows(report.benchmark) if published else []
+    if folder is not None:
+        write_report(report, folder, published=rows)
+        if charts:
+            _draw(report, folder)
+    if as_json:
+        print_json({**report.as_dict(), "folder": str(folder) if folder else None})
+    else:
+        show_report(report, published=rows, folder=folder)
+
+
+def _draw(report: "Report", folder: Path) -> None:
+    from parrot_cli.eval.charts import draw_languages, draw_radar
+
+    for ending in ("png", "svg"):
+        draw_languages(report, folder / f"languages.{ending}")
+        if len(report.languages) >= 3:
+            series = {report.model: {code: e.value for code, e in report.languages.items()}}
+            draw_radar(series, folder / f"radar.{ending}", title=report.benchmark)
+
+
+def _default_folder(benchmark: str | None, data: Path | None, model: str | None) -> Path:
+    what = benchmark or (data.stem if data else "data")
+    return Path("runs/eval") / f"{what}-{Path(model or 'model').name}".replace("*", "all")
+
+
+def _endpoint(url: str | None, model: str | None, key: str | None, *, what: str) -> "Endpoint":
+    from parrot_core.benchmarks.endpoint import Endpoint
+
+    if not url or not model:
+        raise UsageError(
+            f"the {what} needs both the address of its service and the model's name",
+            hint="Give both, for instance --url http://localhost:8000/v1 --model NAME.",
+        )
+    return Endpoint(url=url, model=model, key=key)
+
+
+def _answerer(
+    model: str,
+    url: str | None,
+    *,
+    key: str | None,
+    batch_size: int,
+    max_new_tokens: int,
+    device: str | None,
+) -> "Answerer":
+    if url is not None:
+        from parrot_core.benchmarks.endpoint import EndpointAnswerer
+
+        return EndpointAnswerer(
+            endpoint=_endpoint(url, model, key, what="model"),
+            max_new_tokens=max_new_tokens,
+            concurrency=batch_size,
+        )
+    from parrot_cli.eval.models import load_answerer
+
+    return load_answerer(model, batch_size=batch_size, max_new_tokens=max_new_tokens, device=device)
+
+
+def _via_translation(answerer: "Answerer", endpoint: "Endpoint", *, folder: Path) -> "Answerer":
+    from parrot_core.benchmarks.via_translation import EndpointTranslator, ViaTranslation
+
+    translator = EndpointTranslator(endpoint, folder / "translations")
+    return ViaTranslation(answerer=answerer, translator=translator, name=endpoint.model)

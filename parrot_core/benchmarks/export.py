@@ -1,0 +1,111 @@
+"""A report as files: JSON, CSV and Markdown, each saying how its figures came about."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from parrot_core.benchmarks.comparison import REPORT
+from parrot_core.benchmarks.published import PublishedRow
+from parrot_core.benchmarks.report import Report
+from parrot_core.errors import UsageError
+
+COLUMNS = (
+    "benchmark", "model", "origin", "form", "scorer", "prompt_style", "prompt_language",
+    "language", "split", "category", "value", "low", "high", "n", "unreadable",
+)  # fmt: skip
+
+
+def write_report(report: Report, folder: Path, *, published: list[PublishedRow]) -> list[Path]:
+    """Writes `report.json`, `report.csv` and `report.md`, whole or not at all.
+
+    Raises:
+        UsageError: if the folder cannot be written to.
+    """
+    texts = {
+        REPORT: json.dumps(report.as_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n",
+        "report.csv": as_csv(report),
+        "report.md": as_markdown(report, published=published),
+    }
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            path = folder / name
+            temporary = path.with_name(f".{name}.part")
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+            written.append(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the report to {folder}: {error.strerror or error}",
+            hint="Choose another --output, or free some space.",
+        ) from error
+    return written
+
+
+def as_csv(report: Report) -> str:
+    """Returns one row per language, split and category."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    said = (
+        report.benchmark,
+        report.model,
+        "measured",
+        report.form,
+        report.scorer,
+        report.prompt.get("style", ""),
+        report.prompt.get("language", ""),
+    )
+    for code, entry in report.languages.items():
+        unreadable = "" if entry.unreadable.n == 0 else entry.unreadable.value
+        main = entry.scores.main
+        writer.writerow((*said, code, "", "", *_figures(main.as_dict()), unreadable))
+        for split, columns in entry.scores.splits.items():
+            for name, found in columns.items():
+                writer.writerow((*said, code, split, name, *_figures(found.as_dict()), ""))
+        for name, value in entry.scores.points.items():
+            writer.writerow((*said, code, "points", name, value, "", "", "", ""))
+    return buffer.getvalue()
+
+
+def _figures(figures: dict[str, Any]) -> list[Any]:
+    return ["" if figures[key] is None else figures[key] for key in ("value", "low", "high", "n")]
+
+
+def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
+    """Returns a table by language, the published rows below the measured one and marked so."""
+    codes = list(report.languages)
+    lines = [f"# {report.benchmark}: {report.model}", "", describe(report), ""]
+    lines.append("| | " + " | ".join(codes) + " |")
+    lines.append("|---|" + "---:|" * len(codes))
+    cells = [percent(entry.value) for entry in report.languages.values()]
+    lines.append(f"| {report.model} (measured) | " + " | ".join(cells) + " |")
+    ends = [f"{percent(entry.low)}–{percent(entry.high)}" for entry in report.languages.values()]
+    lines.append("| 95 % interval | " + " | ".join(ends) + " |")
+    lines.append("| n | " + " | ".join(str(e.n) for e in report.languages.values()) + " |")
+    unread = [percent(entry.unreadable.value) for entry in report.languages.values()]
+    lines.append("| unreadable answers | " + " | ".join(unread) + " |")
+    for row in published:
+        cells = [percent(row.values.get(code, math.nan)) for code in codes]
+        lines.append(f"| {row.label} | " + " | ".join(cells) + " |")
+    lines += [""] + [f"- {note}" for note in report.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def describe(report: Report) -> str:
+    """Says in a line how the figures came about."""
+    prompt = (
+        f"prompt {report.prompt['style']} ({report.prompt['language']})"
+        if report.prompt
+        else "answers collected elsewhere"
+    )
+    return f"form: {report.form}; scorer: {report.scorer}; {prompt}; measured here"
+
+
+def percent(value: float) -> str:
+    """Returns a share in percent with one decimal; a dash where there is none."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
