@@ -7,7 +7,7 @@ theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -216,8 +216,7 @@ def _begin_with_matching_heads(model: Qwen2ForCausalLM) -> None:
 
     Their queries and keys are the same projection; comparing two names is learned from there.
     """
-    layers: Any = model.model.layers
-    for layer in layers[:2]:
+    for layer in cast(Any, model.model).layers[:2]:  # typed there as any module
         attention = layer.self_attn
         rows = attention.q_proj.weight.shape[0] // 2
         projection = torch.randn(rows, model.config.hidden_size) * 2 / model.config.hidden_size**0.5
