@@ -92,7 +92,7 @@ def collate(samples):
     }
 
 
-def run(model, *, log=lambda entry: None, on_progress=None, samples=40, **schedule):
+def run(model, *, log=None, on_progress=None, samples=40, **schedule):
     return train(
         model,
         Lines(samples),
@@ -100,7 +100,7 @@ def run(model, *, log=lambda entry: None, on_progress=None, samples=40, **schedu
         schedule=Schedule(
             **{"learning_rate": 1e-3, "global_batch_size": 4, "warmup_steps": 0} | schedule
         ),
-        log=log,
+        log=log or [].append,
         on_progress=on_progress,
     )
 
@@ -123,7 +123,7 @@ def test_a_parameter_with_its_own_learning_rate_moves_by_it_and_the_others_by_th
 
 def test_what_requires_no_gradient_stays(tiny):
     model = tiny.language_model()
-    frozen = model.model.embed_tokens.weight.requires_grad_(False)
+    frozen = model.model.embed_tokens.weight.requires_grad_(requires_grad=False)
     before = frozen.clone()
     run(model, steps=2)
     assert torch.equal(frozen, before)
