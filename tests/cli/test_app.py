@@ -1,0 +1,279 @@
+"""The whole program: exit codes, and one line and a hint for every mistake of a user's."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import parrot_core
+from parrot_cli import app
+from parrot_cli.app import main
+from parrot_core.errors import MissingError, RemoteError, UsageError
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "recipes" / "tiny.toml"
+HEAVY = ("torch", "transformers", "deepspeed", "PIL", "matplotlib", "numpy")
+REPORT_MODULES = (
+    "import sys, atexit;"
+    "atexit.register(lambda: sys.stderr.write('\\nmodules ' + ' '.join(sys.modules)));"
+    "from parrot_cli.app import main; main()"
+)
+
+
+def program(*arguments, folder, code="from parrot_cli.app import main; main()"):
+    """Runs the program as a shell would, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_is_one_error(stderr, *, problem):
+    """One line that begins with `error:`, then one with the hint, and no traceback."""
+    assert "Traceback" not in stderr
+    lines = stderr.splitlines()
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("error: "))
+    assert problem in lines[at]
+    assert lines[at + 1].startswith("hint: ")
+    assert lines[at + 2 :] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "-h"], ["chat", "--help"], ["--version"]], ids=" ".join
+)
+def test_help_is_quick_for_it_loads_no_heavy_library(arguments, tmp_path):
+    result = program(*arguments, folder=tmp_path, code=REPORT_MODULES)
+    assert result.returncode == 0
+    _, _, modules = result.stderr.partition("modules ")
+    loaded = set(modules.split())
+    assert "parrot_cli.app" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_help_names_every_command_and_says_what_it_does(tmp_path):
+    result = program("--help", folder=tmp_path)
+    for command in ("train", "eval", "chat", "inspect-experts", "data", "demo", "convert"):
+        assert re.search(rf"^\W*{command}\s+\w+", result.stdout, re.MULTILINE), command
+    assert result.stderr == ""
+
+
+def test_the_version_is_the_packages(tmp_path):
+    result = program("--version", folder=tmp_path)
+    assert result.stdout == f"parrot {parrot_core.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["trian"], "No such command 'trian'"),
+        (["train", "--stage", "2", "--recipe", TINY, "--epochs", "3"], "No such option: --epochs"),
+        (["train", "--recipe", TINY], "Missing option '--stage'"),
+        (["chat"], "Missing argument 'image'"),
+        (["train", "--stage", "3", "--recipe", TINY], "unknown stage '3'"),
+        (
+            ["train", "--stage", "2", "--recipe", TINY, "--set", "stage2.learnin_rate=1e-5"],
+            "--set stage2.learnin_rate: unknown key; did you mean learning_rate?",
+        ),
+        (
+            ["train", "--stage", "1", "--recipe", TINY, "--set", 'stage1.learning_rate="1e-5"'],
+            "expected a number, not '1e-5'; write the number without quotes",
+        ),
+        (["chat", "text.jpg", "--lang", "tr", "--prompt", "Bu ne?"], "text.jpg"),
+        (["chat", "text.jpg", "--lang", "xx"], "unknown language 'xx'"),
+        (["chat", "text.jpg", "--json"], "--json needs --prompt"),
+        (["inspect-experts", "--lang", "xx"], "xx"),
+    ],
+    ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_a_hint_and_exit_code_2(arguments, problem, tmp_path):
+    (tmp_path / "text.jpg").write_text("This is no picture.", encoding="utf-8")
+    result = program(*arguments, folder=tmp_path)
+    assert_is_one_error(result.stderr, problem=problem)
+    assert result.returncode == 2
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["train", "--stage", "1", "--recipe", "no.toml"], "no such recipe: no.toml"),
+        (["chat", "no.jpg", "--prompt", "What?"], "no.jpg"),
+    ],
+    ids=["recipe", "picture"],
+)
+def test_what_is_missing_has_exit_code_3(arguments, problem, tmp_path):
+    result = program(*arguments, folder=tmp_path)
+    assert_is_one_error(result.stderr, problem=problem)
+    assert result.returncode == 3
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    arguments = ["--debug", "train", "--stage", "1", "--recipe", "no.toml"]
+    result = program(*arguments, folder=tmp_path)
+    assert "Traceback" in result.stderr
+    assert "MissingError" in result.stderr
+    assert result.returncode != 0
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Runs the program in this process: what needs torch, which takes seconds to load."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["parrot", *map(str, arguments)])
+        capsys.readouterr()  # what the fixtures' libraries said
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return caught.value.code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny):
+    """A recipe of tiny parts, whose sample file names one picture that is not there."""
+    (tmp_path / "data").mkdir()
+    tiny.image(0).save(tmp_path / "data" / "a.png")
+    turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A cat"}]
+    rows = [
+        {"id": name, "image": name, "language": "en", "conversations": turns}
+        for name in ("a.png", "b.png")
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "data" / "broken.jsonl").write_text(lines, encoding="utf-8")
+    (tmp_path / "data" / "sound.jsonl").write_text(lines.split("\n")[0], encoding="utf-8")
+    tiny.language_model().save_pretrained(tmp_path / "speaker")
+    tiny.tokenizer().save_pretrained(tmp_path / "speaker")
+    tiny.vision_encoder().save_pretrained(tmp_path / "viewer")
+    tiny.image_processor().save_pretrained(tmp_path / "viewer")
+    stage = 'learning_rate = 1e-3\nglobal_batch_size = 1\nsteps = 1\nprecision = "float32"\n'
+    (tmp_path / "small.toml").write_text(
+        'name = "small"\n[data]\nfolder = "data"\n'
+        '[model]\nlanguage_model = "./speaker"\nvision_encoder = "viewer"\n'
+        f'[stage1]\ndata = ["broken.jsonl"]\ntrains = ["projector"]\n{stage}'
+        f'[stage2]\ndata = ["sound.jsonl"]\ntrains = ["experts"]\n{stage}',
+        encoding="utf-8",
+    )
+    return tmp_path / "small.toml"
+
+
+def test_a_missing_picture_names_the_sample(run, recipe):
+    code, out, err = run("train", "--stage", "1", "--recipe", recipe)
+    assert_is_one_error(err, problem="data/broken.jsonl:2: no such image: 'b.png'")
+    assert (code, out) == (3, "")
+
+
+def test_an_output_that_cannot_be_written_is_missing(run, recipe):
+    (recipe.parent / "file").write_text("", encoding="utf-8")
+    code, out, err = run("train", "--stage", "1", "--recipe", recipe, "--output", "file/run")
+    assert_is_one_error(err, problem="cannot write to file/run")
+    assert (code, out) == (3, "")
+
+
+def test_stage_2_without_stage_1_is_missing(run, recipe):
+    code, _, err = run("train", "--stage", "2", "--recipe", recipe)
+    assert_is_one_error(err, problem="no output of stage 1")
+    assert code == 3
+
+
+def test_training_prints_the_folder_alone(run, recipe):
+    code, out, err = run(
+        "train", "--stage", "1", "--recipe", recipe, "--set", 'stage1.data=["sound.jsonl"]'
+    )
+    assert (code, out) == (0, "runs/small/stage1\n"), err
+    assert (recipe.parent / "runs" / "small" / "stage1" / "model.safetensors").is_file()
+    assert re.search(r"projector: +[\d,]+ parameters, learns", err)
+    assert re.search(r"vision_encoder: +[\d,]+ parameters, frozen", err)
+
+
+@pytest.mark.parametrize("command", [["chat", "a.png", "--prompt", "What?"], ["inspect-experts"]])
+def test_a_folder_that_is_no_checkpoint_is_missing(run, tmp_path, tiny, command):
+    tiny.image(0).save(tmp_path / "a.png")
+    (tmp_path / "folder").mkdir()
+    for folder, reason in (("folder", "has no config.json"), ("nowhere", "does not exist")):
+        code, out, err = run(*command, "--model", folder)
+        assert_is_one_error(err, problem=reason)
+        assert (code, out) == (3, "")
+
+
+def test_a_checkpoint_of_another_model_is_missing(run, tmp_path, tiny):
+    tiny.image(0).save(tmp_path / "a.png")
+    tiny.language_model().save_pretrained(tmp_path / "qwen")
+    code, _, err = run("chat", "a.png", "--prompt", "What?", "--model", "qwen")
+    assert_is_one_error(err, problem="not a Parrot checkpoint")
+    assert code == 3
+
+
+def test_without_any_checkpoint_the_user_is_told_how_to_get_one(run, tmp_path, tiny):
+    tiny.image(0).save(tmp_path / "a.png")
+    code, _, err = run("chat", "a.png", "--prompt", "What?")
+    assert_is_one_error(err, problem="no trained checkpoint below runs/")
+    assert code == 3
+
+
+@pytest.fixture
+def saved(parrot, tmp_path):
+    for part in parrot:
+        part.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_chat_answers_once_as_json(run, saved, tmp_path, tiny):
+    tiny.image(0).save(tmp_path / "a.png")
+    question = ["chat", "a.png", "--lang", "tr", "--prompt", "Bu ne?", "--max-tokens", "4"]
+    code, out, err = run(*question, "--model", saved, "--json")
+    assert code == 0, err
+    reply = json.loads(out)
+    assert reply["language"] == "tr"
+    assert sum(reply["routing"]) == pytest.approx(1, abs=1e-5)
+    code, out, _ = run(*question, "--model", saved)
+    assert out.strip() == reply["answer"]
+
+
+def test_inspection_prints_weights_of_each_language_as_json(run, saved, tmp_path, tiny):
+    tiny.image(0).save(tmp_path / "a.png")
+    shown = ["inspect-experts", "--image", "a.png", "--lang", "en,tr", "--model", saved]
+    code, out, err = run(*shown, "--json")
+    assert code == 0, err
+    means = json.loads(out)
+    assert list(means) == ["en", "tr"]
+    for weights in means.values():
+        assert sum(weights) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("wrong", hint="mend it"), 2),
+        (MissingError("gone", hint="mend it"), 3),
+        (RemoteError("down", hint="mend it"), 4),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(run, monkeypatch, error, code):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    found, _, err = run("chat")
+    assert_is_one_error(err, problem=error.problem)
+    assert found == code
+
+
+def test_ctrl_c_has_an_exit_code_of_its_own(run, monkeypatch):
+    def stop(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", stop)
+    code, _, err = run("chat")
+    assert (code, err) == (130, "error: stopped\n")
