@@ -17,7 +17,11 @@ def choose_checkpoint(given: Path | None) -> Path:
         return given
     finished = []
     for path in Path("runs").glob("**/run.json"):
-        run = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            note(f"{path} is not readable and is passed over: {error}")
+            continue
         if run.get("stage") == "2":
             finished.append((str(run.get("finished", "")), path.parent))
     if not finished:

@@ -132,7 +132,7 @@ def find_stage(name: str, *, stage: str, beside: Path, default: Path) -> Path | 
             continue
         try:
             run = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
+        except (OSError, ValueError) as error:  # neither JSON nor UTF-8
             logger.warning("%s is not readable and is passed over: %s", path, error)
             continue
         if run.get("stage") == stage and run.get("recipe") == name:
