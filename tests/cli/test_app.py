@@ -222,6 +222,22 @@ def test_without_any_checkpoint_the_user_is_told_how_to_get_one(run, tmp_path, t
     assert code == 3
 
 
+def test_the_newest_checkpoint_is_used_and_said_so(run, parrot, tmp_path, tiny):
+    tiny.image(0).save(tmp_path / "a.png")
+    for name, finished in (("old", "2026-01-01T00:00:00Z"), ("new", "2026-02-01T00:00:00Z")):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        facts = json.dumps({"stage": "2", "finished": finished})
+        (folder / "run.json").write_text(facts, encoding="utf-8")
+    (tmp_path / "runs" / "run.json").write_text("{", encoding="utf-8")  # cut off
+    for part in parrot:
+        part.save_pretrained(tmp_path / "runs" / "new")
+    code, _, err = run("chat", "a.png", "--prompt", "What?", "--max-tokens", "1")
+    assert code == 0, err
+    assert "uses runs/new, the newest trained checkpoint" in err
+    assert "runs/run.json is not readable and is passed over" in err
+
+
 @pytest.fixture
 def saved(parrot, tmp_path):
     for part in parrot:

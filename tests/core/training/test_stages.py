@@ -1,5 +1,6 @@
 import errno
 import json
+import resource
 import shutil
 from dataclasses import replace
 
@@ -168,9 +169,12 @@ def test_the_newest_run_of_the_recipe_is_found_and_no_other(tmp_path, caplog):
     note("later", stage="2", recipe="small", finished="2026-04-01T00:00:00Z")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / RUN_FILE).write_text("{", encoding="utf-8")
+    (tmp_path / "binary").mkdir()
+    (tmp_path / "binary" / RUN_FILE).write_bytes(b"\xff\xfe")
     want = {"beside": tmp_path / "mine", "default": tmp_path / "nowhere"}
     assert find_stage("small", stage="1", **want) == tmp_path / "new"
     assert "broken" in caplog.text
+    assert "binary" in caplog.text
     assert find_stage("tiny", stage="1", **want) is None
     elsewhere = {"beside": tmp_path / "no" / "mine", "default": tmp_path / "old"}
     assert find_stage("small", stage="1", **elsewhere) == tmp_path / "old"
@@ -190,6 +194,33 @@ def test_a_full_disk_keeps_what_was_there(trained, workshop, tmp_path):
     assert "untouched" in caught.value.hint
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     load_parrot(folder)
+
+
+def test_a_disk_that_fills_while_weights_are_written_keeps_what_was_there(
+    trained, workshop, tmp_path
+):
+    """A limit on the size of files stands in for the disk; the weights' own writer meets it."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "first", folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    model, _ = load_parrot(trained / "second")
+    reached = []
+
+    def save(staging):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (len(before["model.safetensors"]) // 2, limits[1])
+        )
+        try:
+            model.save_pretrained(staging)
+        finally:
+            reached.append((staging / "config.json").is_file())
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    with pytest.raises(MissingError, match="cannot save to"):
+        save_run(folder, recipe=workshop.recipe, stage="2", facts={}, save=save)
+    assert reached == [True]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_what_a_cut_off_run_left_is_cleared_away(tmp_path):
