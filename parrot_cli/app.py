@@ -1,17 +1,18 @@
 """The `parrot` program: its commands, and what becomes of errors."""
 
 import logging
+import os
 import sys
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from parrot_cli.chat import chat
 from parrot_cli.convert import convert
 from parrot_cli.data import app as data_app
+from parrot_cli.data_demo import demo as data_demo
 from parrot_cli.demo import demo
-from parrot_cli.display import print_error
+from parrot_cli.output import print_error
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.train import train
@@ -19,7 +20,6 @@ from parrot_core import __version__
 from parrot_core.errors import ParrotError
 
 INTERRUPTED = 130
-FAULT_OF_OURS = 70
 
 app = typer.Typer(
     name="parrot",
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
+data_app.command("demo")(data_demo)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.command()(chat)
@@ -65,12 +66,18 @@ def parrot(
 def main() -> None:
     """Runs the program and exits: 0 fine, 1 findings, 2 usage, 3 missing, 4 remote, 130 stopped."""
     debug = "--debug" in sys.argv[1:]
+    # Threads that spin while they wait starve each other on a busy machine; read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
     except ParrotError as error:
         if debug:
             raise
         print_error(error.problem, hint=error.hint)
+        code = error.exit_code
+    except typer.TyperException as error:
+        hint = "parrot --help lists the commands, parrot COMMAND --help their options"
+        print_error(error.format_message(), hint=hint)
         code = error.exit_code
     except typer.Abort:
         code = INTERRUPTED

@@ -24,9 +24,7 @@ def draw_routing(summary: "dict[str, LanguageRouting]", path: Path) -> None:
     experts = len(next(iter(summary.values())).mean)
     width = 0.84 / experts
     for expert in range(experts):
-        places = [
-            group + (expert - (experts - 1) / 2) * width for group in range(len(summary))
-        ]
+        places = [group + (expert - (experts - 1) / 2) * width for group in range(len(summary))]
         axes.bar(
             places,
             [entry.mean[expert] for entry in summary.values()],

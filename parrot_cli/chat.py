@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parrot_cli.checkpoints import choose_checkpoint
-from parrot_cli.output import note, print_json, print_line
+from parrot_cli.output import library_output_to_stderr, note, print_json, print_line
 from parrot_core.errors import UsageError
 from parrot_core.languages import get_language
 
@@ -23,9 +23,7 @@ def chat(
     image: Annotated[Path, typer.Argument(help="The picture.")],
     *,
     lang: Annotated[str, typer.Option(help="Language of the answers, for instance tr.")] = "en",
-    prompt: Annotated[
-        str | None, typer.Option(help="Answer this one question and leave.")
-    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Answer this one question and leave.")] = None,
     model: Annotated[
         Path | None,
         typer.Option(help="The checkpoint.", show_default="the newest below runs/"),
@@ -41,10 +39,12 @@ def chat(
         raise UsageError("--json needs --prompt", hint="Give the question with --prompt.")
 
     from parrot_core.data.images import open_image
-    from parrot_core.generation import load_for_use
 
     picture = open_image(image)
-    parts = load_for_use(choose_checkpoint(model))
+    with library_output_to_stderr():
+        from parrot_core.generation import load_for_use
+
+        parts = load_for_use(choose_checkpoint(model))
     if prompt is not None:
         _answer_once(parts, picture, prompt, language, max_tokens, as_json=as_json)
     else:
@@ -95,9 +95,7 @@ def _converse(
             shown = [] if images else [picture]
             conversation = ask(question, images=shown, language=language, history=history)
             images = [*images, *shown]
-            conversation = type(conversation)(
-                messages=conversation.messages, images=tuple(images)
-            )
+            conversation = type(conversation)(messages=conversation.messages, images=tuple(images))
             said = ""
             for piece in stream(*parts, conversation, max_new_tokens=max_tokens):
                 said += piece

@@ -1,12 +1,13 @@
 """`parrot inspect-experts`: which expert works for which language."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from parrot_cli.checkpoints import choose_checkpoint
-from parrot_cli.output import note, print_json, print_line, print_table
+from parrot_cli.output import library_output_to_stderr, note, print_json, print_line, print_table
 from parrot_core.errors import UsageError
 from parrot_core.languages import parse_languages
 
@@ -26,12 +27,15 @@ def inspect_experts(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Samples with a `language`, as JSON or JSONL; images are beside the file or in "
-            "--image-root.",
+            help="Samples with a `language` (JSON, JSONL), a benchmark's TSV, or a folder of "
+            "those.",
             show_default="built-in questions",
         ),
     ] = None,
-    image_root: Annotated[Path | None, typer.Option(help="Folder of the images of --data.")] = None,
+    image_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the images of samples.", show_default="the file's"),
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(help="Ask the built-in questions about this picture.")
     ] = None,
@@ -47,24 +51,25 @@ def inspect_experts(
     if data is not None and image is not None:
         raise UsageError("--data and --image exclude each other", hint="Give one of them.")
 
-    from parrot_core.generation import load_for_use
-    from parrot_core.inspection import (
-        language_told_by_routing,
-        routing_by_language,
-        summarise,
-    )
+    with library_output_to_stderr():
+        from parrot_core.generation import load_for_use
+        from parrot_core.inspection import (
+            language_told_by_routing,
+            routing_by_language,
+            summarise,
+        )
 
-    conversations = _conversations(data, image_root, image, languages, limit)
-    parts = load_for_use(choose_checkpoint(model))
-    routed = routing_by_language(*parts, conversations)
-    summary = summarise(routed)
-    told = language_told_by_routing(routed)
+        conversations = _conversations(data, image_root, image, languages, limit)
+        parts = load_for_use(choose_checkpoint(model))
+        routed = routing_by_language(*parts, conversations)
+        summary = summarise(routed)
+        told = language_told_by_routing(routed)
     if output is not None:
         save_routing(summary, told, output)
     if as_json:
         print_json({language: list(entry.mean) for language, entry in summary.items()})
         return
-    print_histogram(summary)
+    print_histogram({language: entry.mean for language, entry in summary.items()})
     print_line(
         f"language told by routing alone (nearest centroid): {told:.0%}, by chance "
         f"{1 / len(summary):.0%}"
@@ -89,17 +94,17 @@ def save_routing(summary: "dict[str, LanguageRouting]", told: float, output: Pat
     note(f"wrote {output / 'routing.json'} and {output / 'routing.png'}")
 
 
-def print_histogram(summary: "dict[str, LanguageRouting]") -> None:
+def print_histogram(means: Mapping[str, Sequence[float]]) -> None:
     """Draws one bar per language and expert, all to one scale."""
-    highest = max(weight for entry in summary.values() for weight in entry.mean)
-    experts = len(next(iter(summary.values())).mean)
+    highest = max(weight for weights in means.values() for weight in weights)
+    experts = len(next(iter(means.values())))
     rows: list[list[Any]] = []
-    for language, entry in summary.items():
-        for expert, weight in enumerate(entry.mean, start=1):
+    for language, weights in means.items():
+        for expert, weight in enumerate(weights, start=1):
             bar = "█" * max(1, round(_BAR_CELLS * weight / highest))
             label = language if expert == 1 else ""
             rows.append([label, f"expert {expert}", f"{weight:.3f}", bar])
-        if language != list(summary)[-1]:
+        if language != list(means)[-1]:
             rows.append([""] * 4)
     print_table(
         ["language", "expert", "weight", ""], rows, title=f"mean routing over {experts} experts"
@@ -114,33 +119,17 @@ def _conversations(
     limit: int,
 ) -> "dict[str, list[Conversation]]":
     from parrot_core.data.images import open_image
-    from parrot_core.inspection import built_in_conversations
+    from parrot_core.inspection import (
+        benchmark_conversations,
+        built_in_conversations,
+        sample_conversations,
+    )
 
     if data is None:
         pictures = None if image is None else [open_image(image)]
         return built_in_conversations(languages, pictures=pictures)
-    return _read_conversations(data, image_root or data.parent, languages, limit)
-
-
-def _read_conversations(
-    data: Path, root: Path, languages: list[str], limit: int
-) -> "dict[str, list[Conversation]]":
-    from parrot_core.data.collate import as_messages
-    from parrot_core.data.images import load_image
-    from parrot_core.data.samples import read_samples
-    from parrot_core.generation import Conversation
-
-    found: dict[str, list[Conversation]] = {language: [] for language in languages}
-    for sample in read_samples(data):
-        chats = found.get(sample.language or "")
-        if chats is None or len(chats) == limit or not sample.images:
-            continue
-        pictures = tuple(load_image(path, root=root) for path in sample.images)
-        chats.append(Conversation(messages=as_messages(sample), images=pictures))
-    empty = [language for language, chats in found.items() if not chats]
-    if empty:
-        raise UsageError(
-            f"{data} has no sample with an image in {', '.join(empty)}",
-            hint="Name the languages that it has with --lang.",
-        )
-    return found
+    if data.is_dir() or data.suffix == ".tsv":
+        tables = sorted(data.glob("*.tsv")) if data.is_dir() else [data]
+        return benchmark_conversations(tables, languages=languages, limit=limit)
+    root = image_root or data.parent
+    return sample_conversations(data, root=root, languages=languages, limit=limit)

@@ -4,8 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO
 
 _PLAIN_SECONDS = 10.0  # between two lines of progress where nobody watches a terminal
 
@@ -81,6 +81,11 @@ def live_line() -> Iterator[Callable[[str], None]]:
             note(text)
 
     yield show
+
+
+def library_output_to_stderr() -> redirect_stdout[TextIO]:
+    """Keeps what libraries print, as DeepSpeed does when it is imported, out of the results."""
+    return redirect_stdout(sys.stderr)
 
 
 def print_error(problem: str, *, hint: str | None) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from parrot_cli.output import note, print_line, progress_bar
+from parrot_cli.output import library_output_to_stderr, note, print_line, progress_bar
 from parrot_core.errors import UsageError
 
 STAGES = ("language-model", "1", "2")
@@ -45,9 +45,8 @@ def train(
     settings = load_recipe(recipe, overrides=overrides or ())
     folder = output or default_output(settings.name, stage, settings.model.language_model)
 
-    from parrot_core.training import Progress, train_language_model, train_stage
-
-    with progress_bar(f"stage {stage}") as show:
+    with library_output_to_stderr(), progress_bar(f"stage {stage}") as show:
+        from parrot_core.training import Progress, train_language_model, train_stage
 
         def on_progress(progress: Progress) -> None:
             loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
@@ -69,7 +68,9 @@ def train(
 
 def default_output(name: str, stage: str, language_model: str) -> Path:
     """Where a stage's run lies if nobody says otherwise."""
-    return Path(language_model) if stage == "language-model" else Path("runs", name, f"stage{stage}")
+    return (
+        Path(language_model) if stage == "language-model" else Path("runs", name, f"stage{stage}")
+    )
 
 
 def _print_parts(parts: dict[str, tuple[int, bool]]) -> None:

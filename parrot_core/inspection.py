@@ -6,9 +6,15 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from parrot_core.benchmarks.prompts import build_prompts
+from parrot_core.benchmarks.runner import Settings, load_task
+from parrot_core.data.collate import as_messages
+from parrot_core.data.images import load_image, open_image
+from parrot_core.data.samples import read_samples
 from parrot_core.errors import UsageError
 from parrot_core.generation import Conversation, ask, routing
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
@@ -100,7 +106,9 @@ def language_told_by_routing(routed: Mapping[str, Sequence[Weights]], *, seed: i
         shuffled = draw.sample(list(rows), len(rows))
         half = len(shuffled) // 2
         learned, tested[language] = shuffled[:half], shuffled[half:]
-        centroids[language] = tuple(statistics.fmean(column) for column in zip(*learned, strict=True))
+        centroids[language] = tuple(
+            statistics.fmean(column) for column in zip(*learned, strict=True)
+        )
     shares = []
     for language, rows in tested.items():
         hits = sum(_nearest(row, centroids) == language for row in rows)
@@ -132,6 +140,60 @@ def built_in_conversations(
             ask(question, images=[picture]) for question in questions[language] for picture in shown
         ]
     return conversations
+
+
+def benchmark_conversations(
+    tables: Sequence[Path],
+    *,
+    languages: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> dict[str, list[Conversation]]:
+    """The questions of benchmark tables, put as an evaluation would put them, by language.
+
+    Args:
+        tables: TSV files.
+        languages: Codes; None is all there are.
+        limit: At most so many questions of a language.
+    """
+    task = load_task(tables, languages=languages, settings=Settings())
+    prompts = build_prompts(task.questions, style=task.prompt_style, form=task.form)
+    found: dict[str, list[Conversation]] = {}
+    for prompt in prompts:
+        chats = found.setdefault(prompt.language, [])
+        if limit is None or len(chats) < limit:
+            images = [open_image(source.load()) for source in prompt.images]
+            chats.append(ask(prompt.text, images=images))
+    return found
+
+
+def sample_conversations(
+    path: Path, *, root: Path, languages: Sequence[str], limit: int
+) -> dict[str, list[Conversation]]:
+    """The samples of a training file that have images, by the language they state.
+
+    Args:
+        path: JSON or JSONL.
+        root: Folder of the images.
+        languages: Codes.
+        limit: At most so many samples of a language.
+
+    Raises:
+        UsageError: if a language has none.
+    """
+    found: dict[str, list[Conversation]] = {language: [] for language in languages}
+    for sample in read_samples(path):
+        chats = found.get(sample.language or "")
+        if chats is None or len(chats) == limit or not sample.images:
+            continue
+        images = tuple(load_image(image, root=root) for image in sample.images)
+        chats.append(Conversation(messages=as_messages(sample), images=images))
+    empty = [language for language, chats in found.items() if not chats]
+    if empty:
+        raise UsageError(
+            f"{path} has no sample with an image in {', '.join(empty)}",
+            hint="Name the languages that it has with --lang.",
+        )
+    return found
 
 
 def _nearest(row: Weights, centroids: Mapping[str, Weights]) -> str:

@@ -4,6 +4,8 @@ A language is added by a row. Nothing else in Parrot asks which language it deal
 """
 
 import difflib
+import functools
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -206,19 +208,21 @@ def parse_languages(text: str) -> list[str]:
 
 def script_of(text: str) -> str | None:
     """Returns the script of most letters of a text (`LATIN`, `CJK`, …), or None without letters."""
-    counts = Counter(
-        unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
-        for letter in text
-        if letter.isalpha()
-    )
+    counts = Counter(_script_of_letter(letter) for letter in text if letter.isalpha())
     return counts.most_common(1)[0][0] if counts else None
+
+
+@functools.lru_cache(maxsize=None)  # there are only so many letters
+def _script_of_letter(letter: str) -> str:
+    return unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
 
 
 def identify(text: str, candidates: Sequence[str]) -> str | None:
     """Says in which of the candidate languages a text is written, or None where it cannot tell.
 
-    The script decides where only one candidate is written in it; among the others a seeded
-    langdetect does, and only if it is sure and the text long enough to be sure of.
+    The script decides where only one candidate is written in it, then letters that a language does
+    not have, then frequencies of letter groups (langdetect's profiles, restricted to the
+    candidates). Nothing is drawn: the same text has always the same answer.
 
     Args:
         text: Any text; markup and digits do not count.
@@ -230,21 +234,81 @@ def identify(text: str, candidates: Sequence[str]) -> str | None:
     possible = [code for code in candidates if script in LANGUAGES[code].scripts]
     if len(possible) <= 1:
         return possible[0] if possible else None
-    return _detect_among(text, possible)
+    if script == "CJK" and not any(
+        unicodedata.name(sign, "").startswith(("HIRAGANA", "KATAKANA")) for sign in text
+    ):
+        # Japanese of any length has kana; Chinese has none.
+        possible = [code for code in possible if "HIRAGANA" not in LANGUAGES[code].scripts]
+    possible = _by_letters(text, possible)
+    if len(possible) <= 1:
+        return possible[0] if possible else None
+    shares = _shares(text, possible)
+    best = max(possible, key=lambda code: shares[code])
+    return best if shares[best] >= _SURE else None
 
 
-def _detect_among(text: str, possible: Sequence[str]) -> str | None:
-    """Asks langdetect, whose draws are seeded, for the likeliest of the languages of one script."""
-    from langdetect import DetectorFactory, LangDetectException, detect_langs
+_SURE = 0.97  # share of the best language; measured on names of one or two words
 
-    seed_before = DetectorFactory.seed
-    DetectorFactory.seed = 0
-    try:
-        scores = {guess.lang: guess.prob for guess in detect_langs(text)}
-    except LangDetectException:  # nothing in the text that langdetect has seen
-        return None
-    finally:
-        DetectorFactory.seed = seed_before
-    ranked = sorted(((scores.get(code, 0.0), code) for code in possible), reverse=True)
-    best, second = ranked[0], ranked[1]
-    return best[1] if best[0] >= 0.5 and best[0] >= 2 * second[0] else None
+# Letters beyond a to z, and letters of a to z that only foreign words have.
+_LETTERS = {
+    "en": ("", ""),
+    "pt": ("áâãàçéêíóôõú", "kwy"),
+    "tr": ("âçğıîöşûü", "qwx"),
+    "de": ("äöüß", ""),
+    "es": ("áéíñóúü", "kw"),
+    "fr": ("àâæçéèêëîïôœùûüÿ", ""),
+    "id": ("", ""),
+    "it": ("àèéìîòóùú", "jkwxy"),
+}
+_FOREIGN_SHARE = 0.02  # of a text's letters: long texts have names and loans
+
+
+def _by_letters(text: str, possible: Sequence[str]) -> list[str]:
+    """Leaves out languages that do not have the text's letters, unless that leaves none."""
+    letters = [letter for letter in unicodedata.normalize("NFC", text).lower() if letter.isalpha()]
+    remaining = []
+    for code in possible:
+        own, foreign = _LETTERS.get(code, (None, ""))
+        strange = sum(
+            letter in foreign or (own is not None and not letter.isascii() and letter not in own)
+            for letter in letters
+        )
+        if strange <= _FOREIGN_SHARE * len(letters):
+            remaining.append(code)
+    return remaining or list(possible)
+
+
+def _shares(text: str, possible: Sequence[str]) -> dict[str, float]:
+    """Returns how likely a text is in each language, if it is in one of them (sums to 1)."""
+    from langdetect.utils.ngram import NGram
+
+    profiles, rows = _profiles()
+    columns = [rows[_PROFILE_NAMES.get(code, code)] for code in possible]
+    sums = [0.0] * len(columns)
+    window = NGram()
+    for letter in f" {text} ":
+        window.add_char(letter)
+        for length in (1, 2, 3):
+            group = window.get(length)
+            frequencies = profiles.get(group) if group else None
+            if frequencies is not None:
+                for place, column in enumerate(columns):
+                    sums[place] += math.log(frequencies[column] + _UNSEEN)
+    highest = max(sums)
+    weights = [math.exp(value - highest) for value in sums]
+    whole = sum(weights)
+    return {code: weight / whole for code, weight in zip(possible, weights, strict=True)}
+
+
+_PROFILE_NAMES = {"zh": "zh-cn"}
+_UNSEEN = 5e-5  # frequency given to a group of letters that a profile does not have
+
+
+@functools.lru_cache(maxsize=1)
+def _profiles() -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Loads langdetect's frequencies of letter groups, and which column is which language's."""
+    from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
+
+    factory = DetectorFactory()
+    factory.load_profile(PROFILES_DIRECTORY)
+    return factory.word_lang_prob_map, {name: i for i, name in enumerate(factory.langlist)}

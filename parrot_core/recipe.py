@@ -8,6 +8,7 @@ the data have none.
 import dataclasses
 import difflib
 import json
+import re
 import tomllib
 import types
 import typing
@@ -48,7 +49,8 @@ class ModelRecipe:
     """The parts that are joined before stage 1."""
 
     language_model: str
-    """A hub name or folder; the folder that stage `language-model` writes, where there is one."""
+    """A hub name or folder, for instance what stage `language-model` wrote; `./` begins a path that
+    is relative to the recipe."""
     vision_encoder: str
     """A hub name, a folder, or `efficientnet-lite0` (from the Python package of that name)."""
     vision_feature_layer: int = -2
@@ -109,10 +111,8 @@ class StageRecipe:
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     cache_vision_features: bool = False
     """Encode each image once: exact, since the vision encoder is frozen."""
-    visual_noise: float = 0.0
-    """Standard deviation of noise on the vision features, relative to theirs, while training."""
-    visual_token_dropout: float = 0.0
-    """Share of visual tokens that are set to zero while training."""
+    vision_feature_dropout: float = 0.0
+    """Share of the vision features' channels that are zeroed while training; for few pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +149,7 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     problems: list[str] = []
     recipe = _build(Recipe, table, (), problems)
     if not problems:
+        recipe = _resolve(recipe, path.parent)
         problems.extend(_contradictions(recipe))
     if problems:
         lines = [f"{_place(path, text, overrides, key)}: {problem}" for key, problem in problems]
@@ -162,6 +163,8 @@ def recipe_as_json(recipe: Recipe) -> str:
     """Returns the resolved recipe, every default filled in, as it is saved with a run."""
     return json.dumps(dataclasses.asdict(recipe), indent=2, ensure_ascii=False)
 
+
+_NUMBER = re.compile(r"[-+]?[\d_]*\.?\d+(e[-+]?\d+)?", re.IGNORECASE)
 
 Key = tuple[str, ...]
 Problem = tuple[Key, str]
@@ -227,7 +230,7 @@ def _convert(hint: Any, value: Any, path: Key, problems: list[Problem]) -> Any: 
     elif type(value) is hint:
         return value
     remark = ""
-    if hint in (int, float) and isinstance(value, str):
+    if hint in (int, float) and isinstance(value, str) and _NUMBER.fullmatch(value):
         remark = "; write the number without quotes"
     problems.append((path, f"expected {_type_name(hint)}, not {value!r}{remark}"))
     return None
@@ -265,6 +268,15 @@ def _place(path: Path, text: str, overrides: Sequence[str], key: Key) -> str:
     return f"{path}: {dotted}"
 
 
+def _resolve(recipe: Recipe, folder: Path) -> Recipe:
+    """Makes the recipe's own relative paths the program's."""
+    source = recipe.model.language_model
+    if not source.startswith("./"):
+        return recipe
+    model = dataclasses.replace(recipe.model, language_model=(folder / source).as_posix())
+    return dataclasses.replace(recipe, model=model)
+
+
 def _contradictions(recipe: Recipe) -> list[Problem]:
     """Finds values that are each of the right type and yet cannot be meant."""
     problems: list[Problem] = []
@@ -291,8 +303,8 @@ def _contradictions(recipe: Recipe) -> list[Problem]:
                 problems.append(((section, name), "must be above 0"))
         if stage.steps is not None and stage.steps <= 0:
             problems.append(((section, "steps"), "must be above 0"))
-        if not 0 <= stage.visual_token_dropout < 1:
-            problems.append(((section, "visual_token_dropout"), "must lie in [0, 1)"))
+        if not 0 <= stage.vision_feature_dropout < 1:
+            problems.append(((section, "vision_feature_dropout"), "must lie in [0, 1)"))
         if stage.cache_vision_features and "vision_encoder" in stage.trains:
             problems.append(
                 ((section, "cache_vision_features"), "only a frozen vision encoder can be cached")

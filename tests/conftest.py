@@ -1,5 +1,7 @@
 """Tiny random models of the real families, and a tokenizer that needs no download."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from PIL import Image
@@ -96,6 +98,19 @@ def noise_image(seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (size[1], size[0], 3), generator=generator, dtype=torch.uint8)
     return Image.fromarray(pixels.numpy())
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SimpleNamespace:
+    """What builds tiny parts: tokenizer, language_model, vision_encoder, parrot, image, …"""
+    return SimpleNamespace(
+        tokenizer=byte_tokenizer,
+        language_model=tiny_language_model,
+        vision_encoder=tiny_vision_encoder,
+        image_processor=tiny_image_processor,
+        parrot=tiny_parrot,
+        image=noise_image,
+    )
 
 
 @pytest.fixture(scope="session")

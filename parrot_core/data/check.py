@@ -258,6 +258,23 @@ def _tokenizer(name: str) -> Any:  # noqa: ANN401 - transformers' tokenizers are
         ) from error
 
 
+def token_counter(name: str) -> Callable[[str], int]:
+    """Returns a function that counts the tokens of a text.
+
+    Args:
+        name: Folder or hub name of the tokenizer.
+
+    Raises:
+        MissingError: if there is no tokenizer of that name.
+    """
+    tokenizer = _tokenizer(name)
+
+    def count(text: str) -> int:
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return count
+
+
 def _count_tokens(texts: Sequence[str], length: LengthLimit) -> int:
     words = [text.replace(IMAGE_PLACEHOLDER, "") for text in texts if text]
     encoded = _tokenizer(length.tokenizer)(words, add_special_tokens=False) if words else {}
@@ -309,7 +326,10 @@ def _in_order(
     workers: int,
 ) -> Iterator[_ChunkResult]:
     """Checks chunks here or in processes, a bounded number ahead, and yields them in order."""
-    if workers <= 1:
+    remaining = iter(chunks)
+    first = list(itertools.islice(remaining, 2))
+    chunks = itertools.chain(first, remaining)
+    if workers <= 1 or len(first) < 2:  # starting processes takes longer than one chunk
         for chunk in chunks:
             yield chunk, *check(chunk)
         return

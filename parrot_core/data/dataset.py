@@ -59,5 +59,3 @@ class SampleSet(Dataset[Sample]):
             if sample.language is not None:
                 counts[sample.language] = counts.get(sample.language, 0) + 1
         return counts
-
-

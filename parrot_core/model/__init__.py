@@ -5,11 +5,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from parrot_core.model.checkpoint import load_parrot
 from parrot_core.model.config import ParrotConfig
 from parrot_core.model.join import join_parrot
-from parrot_core.model.modeling import (
-    ParrotForConditionalGeneration,
-    ParrotImageFeatures,
-    ParrotOutput,
-)
+from parrot_core.model.modeling import ParrotForConditionalGeneration
+from parrot_core.model.outputs import ParrotImageFeatures, ParrotOutput
 from parrot_core.model.processing import ParrotProcessor
 
 __all__ = [

@@ -1,26 +1,33 @@
 """Loading checkpoints: Parrot's own, and those that the paper's authors published."""
 
-import logging
 from os import fspath
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel
+from transformers import AutoProcessor, PreTrainedConfig
 from transformers.image_processing_utils import BaseImageProcessor
 
 from parrot_core.model.errors import CheckpointError
-from parrot_core.model.join import Source, load_part
+from parrot_core.model.join import (
+    Source,
+    check_images,
+    load_image_processor,
+    load_part,
+    make_room,
+    prepare_tokenizer,
+    set_stops,
+    token_id,
+)
 from parrot_core.model.modeling import ParrotForConditionalGeneration
-from parrot_core.model.processing import ParrotProcessor
+from parrot_core.model.processing import IMAGE_TOKEN, ParrotProcessor
+from parrot_core.model.released import MODEL_TYPE, read_released
 
-logger = logging.getLogger(__name__)
 
-
-def load_parrot(  # noqa: PLR0913 - what a user may want to say about loading
+def load_parrot(
     source: Source,
     *,
-    vision_encoder: PreTrainedModel | Source | None = None,
+    vision_encoder: Source | None = None,
     image_processor: BaseImageProcessor | Source | None = None,
     dtype: torch.dtype | str = "auto",
     device_map: Any = None,  # noqa: ANN401 - the library's
@@ -31,9 +38,9 @@ def load_parrot(  # noqa: PLR0913 - what a user may want to say about loading
 
     Args:
         source: A folder or hub name of a Parrot checkpoint, or of one published by the authors.
-        vision_encoder: For published checkpoints, where the encoder's config comes from if not from
-            where the checkpoint says.
-        image_processor: Likewise.
+        vision_encoder: For published checkpoints, a folder or hub name to take the encoder's config
+            from, if not from where the checkpoint says; its weights are in the checkpoint.
+        image_processor: For published checkpoints, if not from the same place.
         dtype: Precision; by default that of the checkpoint.
         device_map: As in the library, for instance `auto`.
         attn_implementation: As in the library.
@@ -46,12 +53,6 @@ def load_parrot(  # noqa: PLR0913 - what a user may want to say about loading
         CheckpointError: if the checkpoint is missing, damaged, incomplete, has weights that do not
             belong to it, or is not in safetensors; names the file or the weights.
     """
-    kind = _model_type(source)
-    if kind != "parrot":
-        raise CheckpointError(
-            f"{fspath(source)} is a {kind!r}, not a Parrot checkpoint",
-            hint="To build a Parrot from a language model, use join_parrot.",
-        )
     options = {
         "dtype": dtype,
         "device_map": device_map,
@@ -59,20 +60,67 @@ def load_parrot(  # noqa: PLR0913 - what a user may want to say about loading
         "quantization_config": quantization_config,
     }
     options = {name: value for name, value in options.items() if value is not None}
+    config, _ = load_part(PreTrainedConfig.get_config_dict, source)
+    kind = config.get("model_type")
+    if kind == ParrotForConditionalGeneration.config_class.model_type:
+        model = _load(source, source, **options)
+        return model.eval(), load_part(AutoProcessor.from_pretrained, source, backend="pil")
+    if kind == MODEL_TYPE:
+        return _load_released(source, vision_encoder, image_processor, options)
+    raise CheckpointError(
+        f"{fspath(source)} is a {kind!r}, not a Parrot checkpoint",
+        hint="To build a Parrot from a language model, use join_parrot.",
+    )
+
+
+def _load_released(
+    source: Source,
+    vision_encoder: Source | None,
+    image_processor: BaseImageProcessor | Source | None,
+    options: dict[str, Any],
+) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
+    vision_source = None if vision_encoder is None else fspath(vision_encoder)
+    released = read_released(fspath(source), vision_source=vision_source)
+    config = released.config
+    tokenizer = prepare_tokenizer(released.folder, text_config=config.text_config)
+    config.image_token_id = token_id(tokenizer, IMAGE_TOKEN)
+    if options["dtype"] == "auto":
+        options["dtype"] = released.state["language_model.model.norm.weight"].dtype
+    model = _load(source, None, config=config, state_dict=released.state, **options)
+    added = make_room(model.language_model, tokenizer)
+    processor = ParrotProcessor(
+        load_image_processor(
+            image_processor or released.vision_source, config=config.vision_config
+        ),
+        tokenizer,
+        chat_template=tokenizer.chat_template,
+        num_image_tokens=config.num_image_tokens,
+        pad_to_square=released.pad_to_square,
+    )
+    check_images(processor, config)
+    model.generation_config = released.generation_config
+    set_stops(model, processor, unused=added)
+    return model.eval(), processor
+
+
+def _load(source: Source, place: Source | None, **options: Any) -> ParrotForConditionalGeneration:  # noqa: ANN401
+    """Loads weights, from `place` or from a state given, and refuses any that do not fit."""
     try:
         model, report = load_part(
             ParrotForConditionalGeneration.from_pretrained,
-            source,
+            place,
             output_loading_info=True,
             **options,
         )
-    except SafetensorError as error:
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
         raise CheckpointError(
-            f"{fspath(source)} holds a damaged safetensors file: {error}",
+            f"{fspath(source)} holds weights that are damaged or of other shapes: {reason}",
             hint="It may be cut short; copy or download it again.",
         ) from error
     check_weights(source, missing=report["missing_keys"], unexpected=report["unexpected_keys"])
-    return model.eval(), load_part(AutoProcessor.from_pretrained, source, backend="pil")
+    loaded: ParrotForConditionalGeneration = model
+    return loaded
 
 
 def check_weights(source: Source, *, missing: Any, unexpected: Any) -> None:  # noqa: ANN401 - sets or lists
@@ -89,8 +137,3 @@ def check_weights(source: Source, *, missing: Any, unexpected: Any) -> None:  # 
                 f"{fspath(source)} {what} {some}{more}",
                 hint="It was saved from another model, or its config.json was changed.",
             )
-
-
-def _model_type(source: Source) -> str:
-    config, _ = load_part(PreTrainedConfig.get_config_dict, source)
-    return str(config.get("model_type"))

@@ -30,7 +30,7 @@ _CLIP_VIT_L_14_336 = {
 
 
 @strict
-class ParrotConfig(PreTrainedConfig):  # type: ignore[misc]  # untyped decorator of the hub library
+class ParrotConfig(PreTrainedConfig):
     """Configuration of a Parrot model.
 
     Attributes:
@@ -55,6 +55,8 @@ class ParrotConfig(PreTrainedConfig):  # type: ignore[misc]  # untyped decorator
         reweighting: `input_plus_experts` (paper: H + α·MoE(H)) or `experts_plus_weighted_input`
             (released checkpoints: MoE(H) + w·H).
         alpha: α of equation 5, or the released form's w. The paper gives no value.
+        vision_feature_dropout: In training, the share of the channels of Z_v that are zeroed, the same
+            for all tokens of an image. The paper has none; few pictures need it.
 
     Raises:
         UsageError: if a setting has no meaning, with what would be right.
@@ -68,8 +70,8 @@ class ParrotConfig(PreTrainedConfig):  # type: ignore[misc]  # untyped decorator
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2"),
     }
 
-    vision_config: dict[str, Any] | PreTrainedConfig | None = None
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    vision_config: Any = None
+    text_config: Any = None
     image_token_id: int = 151646
     vision_feature_layer: int | None = None
     image_query: str | None = None
@@ -83,6 +85,7 @@ class ParrotConfig(PreTrainedConfig):  # type: ignore[misc]  # untyped decorator
     expert_intermediate_size: int | None = None
     reweighting: str = "input_plus_experts"
     alpha: float | int = 1.0
+    vision_feature_dropout: float | int = 0.0
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature
@@ -131,13 +134,14 @@ class ParrotConfig(PreTrainedConfig):  # type: ignore[misc]  # untyped decorator
                 f"num_experts {self.num_experts}, projector_layers {self.projector_layers}",
                 hint="Both are at least 1; experts_enabled = false switches the experts off.",
             )
-        if not 1 <= self.num_experts_per_tok <= self.num_experts:
+        chosen = self.num_experts_per_tok or 0
+        if not 1 <= chosen <= self.num_experts:
             raise UsageError(
-                f"num_experts_per_tok {self.num_experts_per_tok} of {self.num_experts} experts",
+                f"num_experts_per_tok {chosen} of {self.num_experts} experts",
                 hint=f"Use 1 to {self.num_experts}.",
             )
-        sizes = (self.text_config.hidden_size, self.expert_intermediate_size)
-        if self.num_experts_per_tok < self.num_experts and any(size % 8 for size in sizes):
+        sizes = (self.text_config.hidden_size, self.expert_intermediate_size or 0)
+        if chosen < self.num_experts and any(size % 8 for size in sizes):
             raise UsageError(
                 f"top-k experts with sizes {sizes}",
                 hint="Grouped products need sizes that are multiples of 8, or all experts.",

@@ -11,7 +11,7 @@ from parrot_core.model.errors import ChatTemplateError
 
 ROLES = ("system", "user", "assistant")
 
-# Variables that templates of reasoning models ask for: answers are given without a train of thought.
+# For templates of reasoning models: answers are given without a train of thought.
 _TEMPLATE_VARIABLES = {"enable_thinking": False}
 
 # Stand for the assistant's words while a template is rendered; private-use letters, so that no
@@ -30,9 +30,9 @@ def render_with_spans(
 ) -> tuple[str, list[tuple[int, int]]]:
     """Renders a conversation and finds the assistant's words in it.
 
-    A template that marks them itself (`{% generation %}`) is believed. Otherwise the conversation is
-    rendered a second time with marks in place of the assistant's words, which shows the template's
-    own text around them; put together again, both must give the first rendering.
+    A template that marks them itself (`{% generation %}`) is believed. Otherwise the conversation
+    is rendered a second time with marks in place of the assistant's words, which shows the
+    template's own text around them; put together again, both must give the first rendering.
 
     Args:
         messages: `role` (system, user, assistant) and `content`, a string.
@@ -104,8 +104,9 @@ def _render(
     from jinja2 import TemplateError
 
     marks_itself = "{% generation" in template or "{%- generation" in template
+    rendered: Any
     try:
-        texts, spans = render_jinja_template(
+        rendered = render_jinja_template(
             conversations=[[dict(message) for message in messages]],
             chat_template=template,
             return_assistant_tokens_mask=marks_itself,
@@ -117,7 +118,9 @@ def _render(
             f"the chat template refuses this conversation: {error}",
             hint="See which roles, and in which order, the language model's template allows.",
         ) from error
-    return texts[0], [tuple(span) for span in spans[0]] if marks_itself else []
+    texts, spans = rendered
+    text: str = texts[0]
+    return text, [(start, end) for start, end in spans[0]] if marks_itself else []
 
 
 def _find_words(
@@ -126,7 +129,8 @@ def _find_words(
     add_generation_prompt: bool,  # noqa: FBT001
     arguments: Mapping[str, Any],
 ) -> list[tuple[int, int]]:
-    marked, answers = [], []
+    marked: list[Mapping[str, str]] = []
+    answers: list[str] = []
     for message in messages:
         if message["role"] == "assistant":
             mark = f"{_MARKS[0]}{len(answers)}{_MARKS[1]}"

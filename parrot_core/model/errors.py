@@ -1,4 +1,4 @@
-"""What can be wrong with a model's inputs and files, by name, so that callers can tell them apart."""
+"""What can be wrong with a model's inputs and files, by name, so that callers can tell."""
 
 from parrot_core.errors import MissingError, UsageError
 

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    SiglipImageProcessor,
+    SiglipImageProcessorPil,
 )
 from transformers.image_processing_utils import BaseImageProcessor
 
@@ -26,14 +26,15 @@ from parrot_core.errors import UsageError
 from parrot_core.model.backbones import VISION_ENCODERS, language_model_row
 from parrot_core.model.config import SETTINGS, ParrotConfig
 from parrot_core.model.errors import CheckpointError, ImageError
-from parrot_core.model.modeling import ParrotForConditionalGeneration, initialise
+from parrot_core.model.modeling import ParrotForConditionalGeneration
+from parrot_core.model.parts import initialise
 from parrot_core.model.processing import IMAGE_TOKEN, ParrotProcessor
 
 Source = str | PathLike[str]
 """A folder, or a name on the model hub."""
 
 
-def join_parrot(  # noqa: PLR0913 - four parts and how to join them
+def join_parrot(
     *,
     language_model: PreTrainedModel | Source,
     vision_encoder: PreTrainedModel | Source,
@@ -72,55 +73,60 @@ def join_parrot(  # noqa: PLR0913 - four parts and how to join them
         tokenizer = _beside(language_model, "tokenizer")
     if image_processor is None:
         image_processor = _beside(vision_encoder, "image_processor")
-    language_model = load_language_model(language_model, dtype=dtype)
-    vision_encoder = load_vision_encoder(vision_encoder, dtype=language_model.dtype)
-    tokenizer = prepare_tokenizer(
-        tokenizer, text_config=language_model.config, chat_template=chat_template
-    )
-    image_processor = load_image_processor(image_processor, config=vision_encoder.config)
-    _fit_image_size(vision_encoder.config, image_processor)
-    attention = [part.config._attn_implementation for part in (vision_encoder, language_model)]
+    speaker = load_language_model(language_model, dtype=dtype)
+    viewer = load_vision_encoder(vision_encoder, dtype=speaker.dtype)
+    words = prepare_tokenizer(tokenizer, text_config=speaker.config, chat_template=chat_template)
+    pictures = load_image_processor(image_processor, config=viewer.config)
+    _fit_image_size(viewer.config, pictures)
+    attention = [part.config._attn_implementation for part in (viewer, speaker)]
     config = ParrotConfig(
-        vision_config=vision_encoder.config,
-        text_config=language_model.config,
-        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        vision_config=viewer.config,
+        text_config=speaker.config,
+        image_token_id=token_id(words, IMAGE_TOKEN),
         **settings,
     )
-    _make_room(language_model, tokenizer)
-    for part, implementation in zip((vision_encoder, language_model), attention, strict=True):
+    added = make_room(speaker, words)
+    for part, implementation in zip((viewer, speaker), attention, strict=True):
         part.config._attn_implementation = implementation  # the composite config has reset it
         for module in part.modules():
             module._is_hf_initialized = True  # the library's mark: weights to be left alone
-    model = ParrotForConditionalGeneration(config, vision_encoder, language_model)
-    fresh = [*model.projector, *([model.experts] if model.experts is not None else [])]
+    model = ParrotForConditionalGeneration(config, viewer, speaker)
+    fresh: list[nn.Module] = [*model.projector]
+    if model.experts is not None:
+        fresh.append(model.experts)
     for module in fresh:
         initialise(module, generator)
-        module.to(device=language_model.device, dtype=language_model.dtype)
-    vision_encoder.to(device=language_model.device, dtype=language_model.dtype)
+        module.to(device=speaker.device, dtype=speaker.dtype)
+    viewer.to(device=speaker.device, dtype=speaker.dtype)
     processor = ParrotProcessor(
-        image_processor,
-        tokenizer,
-        chat_template=tokenizer.chat_template,
+        pictures,
+        words,
+        chat_template=words.chat_template,
         num_image_tokens=config.num_image_tokens,
         pad_to_square=pad_to_square,
     )
     check_images(processor, config)
-    model.generation_config = copy.deepcopy(language_model.generation_config)
-    set_stops(model, processor)
+    model.generation_config = copy.deepcopy(speaker.generation_config)
+    set_stops(model, processor, unused=added)
     return model.eval(), processor
+
+
+def token_id(tokenizer: Any, token: str) -> int:  # noqa: ANN401 - typed in the library only in part
+    """The id of one token."""
+    return int(tokenizer.convert_tokens_to_ids(token))
 
 
 def load_language_model(source: PreTrainedModel | Source, *, dtype: torch.dtype | None) -> Any:  # noqa: ANN401
     """The language model itself, or loaded from a folder or hub name (safetensors only)."""
     if isinstance(source, PreTrainedModel):
-        return source if dtype is None else source.to(dtype)
+        return source if dtype is None else nn.Module.to(source, dtype)
     return load_part(
         AutoModelForCausalLM.from_pretrained, source, dtype=dtype or "auto", use_safetensors=True
     )
 
 
 def load_vision_encoder(source: PreTrainedModel | Source, *, dtype: torch.dtype) -> Any:  # noqa: ANN401
-    """The encoder itself, or loaded alone from a folder or hub name that may hold text parts, too."""
+    """The encoder itself, or loaded alone from where there may be text parts, too."""
     if isinstance(source, PreTrainedModel):
         return source
     kind = load_part(AutoConfig.from_pretrained, source).model_type
@@ -143,7 +149,7 @@ def load_image_processor(
     if config.model_type == "siglip2_vision_model":
         # Its own processor keeps aspect ratios and flattens patches; Parrot shows it squares.
         side = VISION_ENCODERS[config.model_type].image_size(config)
-        return SiglipImageProcessor(size={"height": side, "width": side})
+        return SiglipImageProcessorPil(size={"height": side, "width": side})
     return load_part(AutoImageProcessor.from_pretrained, source, backend="pil")
 
 
@@ -169,18 +175,25 @@ def prepare_tokenizer(
     return tokenizer
 
 
-def set_stops(model: ParrotForConditionalGeneration, processor: ParrotProcessor) -> None:
-    """Lets generation end at the chat template's end of turn, and never write an image token."""
-    settings = model.generation_config
+def set_stops(
+    model: ParrotForConditionalGeneration, processor: ParrotProcessor, *, unused: range
+) -> None:
+    """Lets generation end at the chat template's end of turn, and never write an image token.
+
+    Args:
+        model: Its `generation_config` is changed.
+        processor: Its template and tokenizer decide.
+        unused: Rows of the vocabulary that stand for nothing, which `make_room` added.
+    """
+    settings: Any = model.generation_config
     turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}]
     turn_end = int(processor.encode_conversations([turn], images=[[]])["input_ids"][0, -1])
     stops = settings.eos_token_id
     stops = [] if stops is None else stops if isinstance(stops, list) else [stops]
     settings.eos_token_id = list(dict.fromkeys([*stops, turn_end]))
     settings.pad_token_id = processor.tokenizer.pad_token_id
-    rows = model.get_input_embeddings().num_embeddings
-    first = processor.image_token_id
-    settings.suppress_tokens = [first, *range(max(len(processor.tokenizer), first + 1), rows)]
+    image = token_id(processor.tokenizer, IMAGE_TOKEN)
+    settings.suppress_tokens = sorted({image, *unused})
 
 
 def check_images(processor: ParrotProcessor, config: ParrotConfig) -> None:
@@ -197,18 +210,18 @@ def check_images(processor: ParrotProcessor, config: ParrotConfig) -> None:
         )
 
 
-def load_part(loader: Callable[..., Any], source: Source, **options: Any) -> Any:  # noqa: ANN401
+def load_part(loader: Callable[..., Any], source: Source | None, **options: Any) -> Any:  # noqa: ANN401
     """Loads a part with the library's loader.
 
     Raises:
         CheckpointError: if it is not there, not readable, or not in safetensors.
     """
     try:
-        return loader(fspath(source), **options)
+        return loader(None if source is None else fspath(source), **options)
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
-            f"cannot load {fspath(source)}: {reason}",
+            f"cannot load {source}: {reason}",
             hint="Check the path or hub name; weights must be in safetensors.",
         ) from error
 
@@ -226,20 +239,28 @@ def _fit_image_size(config: PreTrainedConfig, image_processor: BaseImageProcesso
         config.image_size = image_processor([image], return_tensors="pt")["pixel_values"].shape[-1]
 
 
-def _make_room(language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def make_room(language_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> range:
     """Gives the image token a row in the embeddings, where the vocabulary has none to spare.
 
     Its embedding is never used, but logits processors look its score up. New rows hold the mean.
+
+    Returns:
+        The ids of the new rows.
     """
-    before = language_model.get_input_embeddings().num_embeddings
+    before = _rows(language_model)
     if len(tokenizer) <= before:
-        return
+        return range(before, before)
     language_model.resize_token_embeddings(
         len(tokenizer), pad_to_multiple_of=64, mean_resizing=False
     )
-    heads: list[nn.Module] = [language_model.get_input_embeddings()]
+    heads: list[Any] = [language_model.get_input_embeddings()]
     if not language_model.config.tie_word_embeddings:
         heads.append(language_model.get_output_embeddings())
     with torch.no_grad():
         for head in heads:
             head.weight[before:] = head.weight[:before].float().mean(dim=0).to(head.weight.dtype)
+    return range(before, _rows(language_model))
+
+
+def _rows(model: Any) -> int:  # noqa: ANN401 - typed in the library only in part
+    return int(model.get_input_embeddings().num_embeddings)

@@ -5,11 +5,9 @@ token first), N tokens of a sample with the V placeholders of each image among t
 E experts, S side of an image in pixels.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -17,64 +15,19 @@ from transformers import (
     Cache,
     GenerationMixin,
     PreTrainedModel,
-    initialization,
 )
-from transformers.utils import ModelOutput
-from transformers.utils.generic import can_return_tuple
+from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from parrot_core.model.alignment import LanguageExperts, guide, reweight
 from parrot_core.model.backbones import CLS_TOKEN, POOLED
 from parrot_core.model.config import ParrotConfig
-from parrot_core.model.errors import (
-    GuidanceError,
-    ImageError,
-    NothingSupervisedError,
-    PlaceholderError,
-)
-
-IGNORED_LABEL = -100
-"""The label of a token that is not supervised."""
+from parrot_core.model.errors import GuidanceError, ImageError, PlaceholderError
+from parrot_core.model.outputs import ParrotImageFeatures, ParrotOutput
+from parrot_core.model.parts import build_experts, build_projector, initialise
+from parrot_core.model.supervision import find_supervised, token_loss
 
 
-@dataclass
-class ParrotOutput(ModelOutput):  # type: ignore[misc]  # the library's class is untyped
-    """What a Parrot model returns.
-
-    Attributes:
-        loss: Mean cross-entropy over supervised tokens, or their sum over `num_items_in_batch`.
-        logits: float[B, N, vocabulary]; None in training with labels, where only the supervised
-            positions meet the language-model head.
-        past_key_values: The language model's cache.
-        hidden_states: The language model's, where asked for.
-        attentions: The language model's, where asked for.
-        routing_weights: float32[M, E], P of equation 3; None without images or experts.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-    routing_weights: Tensor | None = None
-
-
-@dataclass
-class ParrotImageFeatures(ModelOutput):  # type: ignore[misc]
-    """Images as the language model sees them.
-
-    Attributes:
-        pooler_output: M tensors float[V, C], G_v of equation 5 (the library's name for the field);
-            H_v itself where experts are bypassed.
-        visual_tokens: float[M, 1 + patches, C], H_v before the experts, with the [CLS] token.
-        routing_weights: float32[M, E], P of equation 3.
-    """
-
-    pooler_output: list[Tensor] | None = None
-    visual_tokens: Tensor | None = None
-    routing_weights: Tensor | None = None
-
-
-class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
     """Parrot (section 3.3): visual tokens are turned into the language of the prompt by experts.
 
     Args:
@@ -85,15 +38,19 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
 
     config_class = ParrotConfig
     config: ParrotConfig
+    vision_encoder: Any  # a model of the library, typed there only in part
+    projector: nn.Sequential
+    experts: LanguageExperts | None
+    language_model: Any
     base_model_prefix = "model"
     main_input_name = "input_ids"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]  # noqa: RUF012 - the library's convention
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 - the library's convention
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
     _no_split_modules = ["LanguageExperts"]  # noqa: RUF012
 
     def __init__(
@@ -104,8 +61,8 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     ) -> None:
         super().__init__(config)
         self.vision_encoder = vision_encoder or AutoModel.from_config(config.vision_config)
-        self.projector = _projector(config)
-        self.experts = _experts(config) if config.experts_enabled else None
+        self.projector = build_projector(config)
+        self.experts = build_experts(config) if config.experts_enabled else None
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
         self.post_init()
 
@@ -142,9 +99,9 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             generator: A CPU generator; the draws do not depend on the model's device or precision.
         """
         self.config.experts_enabled = True
-        like = self.projector[-1].weight
+        like = next(self.projector.parameters())
         with torch.device("cpu"):
-            experts = _experts(self.config).float()
+            experts = build_experts(self.config).float()
         initialise(experts, generator)
         self.experts = experts.to(device=like.device, dtype=like.dtype)
 
@@ -183,7 +140,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         visual = self._project(self.vision_features(pixel_values))
         return self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
 
-    @can_return_tuple
+    @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(  # noqa: PLR0913 - the library's arguments
         self,
         input_ids: Tensor | None = None,
@@ -197,7 +154,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         inputs_embeds: Tensor | None = None,
         use_cache: bool | None = None,  # noqa: FBT001
         logits_to_keep: int | Tensor | None = None,
-        mm_encoder_outputs: dict[str, ModelOutput] | None = None,
+        mm_encoder_outputs: dict[str, Any] | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,  # noqa: ANN401 - handed to the language model
     ) -> ParrotOutput:
@@ -244,14 +201,15 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             raise ValueError("images need input_ids, which say where they go")
         if self.training and use_cache is None:
             use_cache = False
-        supervised = (
-            None if labels is None else _supervised(labels, self.config.image_token_id, input_ids)
-        )
-        only_supervised = supervised is not None and self.training and logits_to_keep is None
-        if supervised is not None and logits_to_keep is not None and not _keeps_all(logits_to_keep):
-            raise ValueError("labels need the logits of all positions: leave logits_to_keep out")
+        mask = targets = None
+        only_supervised = False
+        if labels is not None:
+            if isinstance(logits_to_keep, Tensor) or logits_to_keep:
+                raise ValueError("labels need the logits of all positions: omit logits_to_keep")
+            mask, targets = find_supervised(labels, self.config.image_token_id, input_ids)
+            only_supervised = self.training and logits_to_keep is None
         if logits_to_keep is None:
-            logits_to_keep = supervised[0] if only_supervised else 0
+            logits_to_keep = mask if only_supervised else 0
         output = self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
@@ -263,9 +221,9 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             **kwargs,
         )
         logits, loss = output.logits, None
-        if supervised is not None:
-            mask, targets = supervised
-            loss = _loss(logits if only_supervised else logits[mask], targets, num_items_in_batch)
+        if targets is not None:
+            wanted = logits if only_supervised else logits[mask]
+            loss = token_loss(wanted, targets, num_items_in_batch)
         return ParrotOutput(
             loss=loss,
             logits=None if only_supervised else logits,
@@ -275,17 +233,18 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             routing_weights=routing_weights,
         )
 
-    def generate(self, inputs: Tensor | None = None, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
+    def generate(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
         """Generates as the library does; images are encoded and routed once, by the prompt alone.
 
         What is being generated therefore never guides, cached or not. With
         `return_dict_in_generate`, the output carries `routing_weights` float32[M, E], too.
         """
+        library: Any = super()
         pixel_values = kwargs.pop("pixel_values", None)
         guidance_mask = kwargs.pop("guidance_mask", None)
         if pixel_values is None:
-            return super().generate(inputs, **kwargs)
-        input_ids = kwargs.get("input_ids") if inputs is None else inputs
+            return library.generate(*args, **kwargs)
+        input_ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
         if input_ids is None:
             raise ValueError("images need input_ids, which say where they go")
         with torch.no_grad():
@@ -296,7 +255,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
                 guidance_mask=_to(guidance_mask, self.device),
             )
         routing_weights = features.routing_weights
-        output = super().generate(inputs, mm_encoder_outputs={"image": features}, **kwargs)
+        output = library.generate(*args, mm_encoder_outputs={"image": features}, **kwargs)
         if isinstance(output, ModelOutput) and routing_weights is not None:
             output["routing_weights"] = routing_weights
         return output
@@ -313,7 +272,8 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
     def _embed_words(self, input_ids: Tensor) -> Tensor:
         # The placeholder need not be in the vocabulary: its embedding is replaced by the image.
         words = input_ids.masked_fill(input_ids == self.config.image_token_id, 0)
-        return self.get_input_embeddings()(words)
+        embedded: Tensor = self.get_input_embeddings()(words)
+        return embedded
 
     def _embed(
         self,
@@ -321,7 +281,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         attention_mask: Tensor | None,
         vision_features: Tensor | None,
         guidance_mask: Tensor | None,
-        mm_encoder_outputs: dict[str, ModelOutput] | None,
+        mm_encoder_outputs: dict[str, Any] | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Word embeddings float[B, N, C] with the images in their places, and routing weights."""
         embeddings = self._embed_words(input_ids)
@@ -357,7 +317,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         is_image = input_ids == self.config.image_token_id
         sample_of_image = self._samples_of_images(is_image, images=len(visual))
         specific, routing_weights = visual, None
-        if self.config.experts_enabled:
+        if self.config.experts_enabled and self.experts is not None:
             guided = visual[:, 0]
             if self.config.text_guidance:
                 mask = _guiding(is_image, attention_mask, guidance_mask)[sample_of_image]
@@ -387,11 +347,12 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
                 if count % tokens:
                     raise PlaceholderError(
                         f"sample {sample} has {count} image placeholders, {tokens} make an image",
-                        hint="Let ParrotProcessor expand the placeholders; do not cut through them.",
+                        hint="Let ParrotProcessor expand them, and do not cut through an image.",
                     )
-            if int(counts.sum()) != images * tokens:
+            shown = int(counts.sum()) // tokens
+            if shown != images:
                 raise PlaceholderError(
-                    f"{int(counts.sum()) // tokens} images in the text, {images} in pixel_values",
+                    f"{shown} images in the text, {images} in pixel_values",
                     hint="Give one image for each place of an image, in reading order.",
                 )
         samples = torch.arange(len(counts), device=counts.device)
@@ -408,7 +369,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         size = self.config.image_size
         if pixel_values.shape[1:] != (3, size, size):
             raise ImageError(
-                f"pixel_values of shape {tuple(pixel_values.shape)}, not [images, 3, {size}, {size}]",
+                f"pixel_values {list(pixel_values.shape)}, not [images, 3, {size}, {size}]",
                 hint="Prepare images with the model's own ParrotProcessor.",
             )
         if not torch.compiler.is_compiling() and not bool(torch.isfinite(pixel_values).all()):
@@ -423,26 +384,29 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
             tokens, pooled = row.encode(
                 self.vision_encoder,
                 pixel_values.to(self.vision_encoder.dtype),
-                self.config.vision_feature_layer,
+                self.config.vision_feature_layer or row.feature_layer,
             )
         patches = tokens[:, row.prefix_tokens :]
         if self.config.image_query == CLS_TOKEN:
-            query = tokens[:, 0]
-        elif self.config.image_query == POOLED:
-            query = pooled
-        else:
-            query = patches.mean(dim=1)
-        if query is None:
+            pooled = tokens[:, 0]
+        elif self.config.image_query != POOLED:
+            pooled = patches.mean(dim=1)
+        if pooled is None:
             raise ImageError(
                 f"this {self.config.vision_config.model_type} has no pooled output",
                 hint="Set image_query = mean_patch.",
             )
-        return torch.cat([query.unsqueeze(1), patches], dim=1)
+        return torch.cat([pooled.unsqueeze(1), patches], dim=1)
 
     def _project(self, vision_features: Tensor) -> Tensor:
         """Equation 1: Z_v float[M, 1 + patches, D_v] to H_v float[M, 1 + patches, C]."""
-        weight = self.projector[0].weight
-        return self.projector(vision_features.to(weight.device, weight.dtype))
+        weight = next(self.projector.parameters())
+        features = vision_features.to(weight.device, weight.dtype)
+        if self.training and self.config.vision_feature_dropout:
+            kept = torch.ones_like(features[:, :1])  # [M, 1, D_v]: one draw for all of its tokens
+            features = features * F.dropout(kept, self.config.vision_feature_dropout)
+        visual: Tensor = self.projector(features)
+        return visual
 
     def _with_all_parameters(self, embeddings: Tensor) -> Tensor:
         """Lets a batch without images use every parameter, where other ranks may have images.
@@ -456,51 +420,9 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):  # type:
         size = self.config.image_size
         images = torch.zeros(1, 3, size, size, device=embeddings.device)
         visual = self._project(self.vision_features(images))
-        if self.config.experts_enabled:
+        if self.config.experts_enabled and self.experts is not None:
             visual, _ = self.experts(visual, visual[:, 0])
         return embeddings + 0.0 * visual.sum().to(embeddings.device, embeddings.dtype)
-
-
-@torch.no_grad()
-def initialise(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draws the weights of a projector's layer or of the experts.
-
-    Every matrix is uniform within ±1/√(its inputs), whatever the language model's own habits, and
-    biases are zero.
-    """
-    if isinstance(module, nn.Linear):
-        matrices, biases = [(module.weight, module.in_features)], [module.bias]
-    elif isinstance(module, LanguageExperts):
-        hidden, size = module.up_proj.shape[1:]
-        matrices = [(module.router, size), (module.up_proj, size), (module.down_proj, hidden)]
-        if module.gate_proj is not None:
-            matrices.append((module.gate_proj, size))
-        biases = [module.up_bias, module.down_bias]
-    else:
-        return
-    for weight, inputs in matrices:
-        initialization.uniform_(weight, -(inputs**-0.5), inputs**-0.5, generator=generator)
-    for bias in biases:
-        if bias is not None:
-            initialization.zeros_(bias)
-
-
-def _projector(config: ParrotConfig) -> nn.Sequential:
-    size = config.text_config.hidden_size
-    layers: list[nn.Module] = [nn.Linear(config.vision_row.hidden_size(config.vision_config), size)]
-    for _ in range(config.projector_layers - 1):
-        layers += [nn.GELU(), nn.Linear(size, size)]
-    return nn.Sequential(*layers)
-
-
-def _experts(config: ParrotConfig) -> LanguageExperts:
-    return LanguageExperts(
-        config.text_config.hidden_size,
-        config.expert_intermediate_size,
-        num_experts=config.num_experts,
-        num_experts_per_tok=config.num_experts_per_tok,
-        gated=config.expert_kind == "gated",
-    )
 
 
 def _guiding(
@@ -514,41 +436,6 @@ def _guiding(
                 raise ValueError(f"a mask of {tuple(given.shape)} for ids {tuple(mask.shape)}")
             mask = mask & given.to(mask.device).bool()
     return mask
-
-
-def _supervised(
-    labels: Tensor, image_token_id: int, input_ids: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Which positions predict a supervised token, bool[B, N], and those tokens, in order."""
-    targets = F.pad(labels, (0, 1), value=IGNORED_LABEL)[:, 1:]
-    mask = targets != IGNORED_LABEL
-    if not torch.compiler.is_compiling():
-        if not bool(mask.any()):
-            raise NothingSupervisedError(
-                f"nothing is supervised in a batch of {len(labels)} samples",
-                hint="Every batch needs an answer to learn; see whether long samples were cut.",
-            )
-        if input_ids is not None:
-            placeholders = labels.masked_fill(input_ids != image_token_id, IGNORED_LABEL)
-            if bool((placeholders != IGNORED_LABEL).any()):
-                raise PlaceholderError(
-                    "labels supervise an image placeholder", hint="Label images with -100."
-                )
-    return mask, targets[mask]
-
-
-def _keeps_all(logits_to_keep: int | Tensor) -> bool:
-    return isinstance(logits_to_keep, int) and logits_to_keep == 0
-
-
-def _loss(logits: Tensor, targets: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-    """Cross-entropy of logits float[T, vocabulary], in float32."""
-    logits, targets = logits.float(), targets.to(logits.device)
-    if num_items_in_batch is None:
-        return F.cross_entropy(logits, targets)
-    if isinstance(num_items_in_batch, Tensor):
-        num_items_in_batch = num_items_in_batch.to(logits.device)
-    return F.cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
 
 
 def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:

@@ -20,7 +20,7 @@ from parrot_core.model.errors import (
     NothingSupervisedError,
     PlaceholderError,
 )
-from parrot_core.model.modeling import IGNORED_LABEL
+from parrot_core.model.supervision import IGNORED_LABEL
 
 IMAGE_TOKEN = "<image>"
 _SMALLEST_SIDE = 2
@@ -48,7 +48,7 @@ class _Encoded:
         return zip(self.ids, self.answer, strict=True)
 
 
-class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the library
+class ParrotProcessor(ProcessorMixin):
     """Prepares images and text, expands image placeholders, and marks what guides and what teaches.
 
     Args:
@@ -116,9 +116,9 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
 
         Returns:
             `input_ids`, `attention_mask` and `guidance_mask` int[B, N]; with images `pixel_values`
-            float[M, 3, S, S]; with `supervise` `labels` int[B, N], -100 but on the assistant's words
-            and its end-of-turn token. Everything guides but those words and tokens, images and
-            padding.
+            float[M, 3, S, S]; with `supervise` `labels` int[B, N], -100 but on the assistant's
+            words and its end-of-turn token. Everything guides but those words and tokens, images
+            and padding.
 
         Raises:
             PlaceholderError: if a conversation's placeholders and images differ in number.
@@ -158,13 +158,15 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         prepared = [self._prepare(image, number) for number, image in enumerate(images)]
         return self.image_processor(prepared, return_tensors="pt")["pixel_values"]
 
-    def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
+    def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
         """Renders or encodes multimodal messages, as in the library, with a guidance mask.
 
         Content may be a list of `{"type": "text"}` and `{"type": "image"}` entries: the template,
         written for text, is given their concatenation with placeholders. With `tokenize` and
         `return_dict` the result carries `guidance_mask`, so that earlier answers do not guide.
         """
+        kwargs = {**dict(zip(("conversation", "chat_template"), args, strict=False)), **kwargs}
+        conversation = kwargs.pop("conversation")
         single = bool(conversation) and isinstance(conversation[0], Mapping)
         chats = [conversation] if single else list(conversation)
         flat = [[self._flatten(message) for message in chat] for chat in chats]
@@ -172,7 +174,9 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         if not kwargs.pop("tokenize", False):
             rendered = flat[0] if single else flat
             return super().apply_chat_template(rendered, chat_template=template, **kwargs)
-        found, _, _, _ = self._multimodal_inputs_from_conversations(chats, {}, False)
+        found, _, _, _ = self._multimodal_inputs_from_conversations(
+            chats, {}, load_audio_from_video=False
+        )
         loaded = iter(self.image_processor.fetch_images([i for images in found for i in images]))
         images = [[next(loaded) for _ in chat] for chat in found]
         as_batch = kwargs.pop("return_dict", False)
@@ -183,12 +187,14 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         """What an image's placeholder becomes in text: V image tokens."""
         return self.image_token * self.num_image_tokens
 
-    def validate_inputs(self, images: Any = None, text: Any = None, **kwargs: Any) -> None:  # noqa: ANN401
+    def validate_inputs(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         """Checks text and images given to the processor itself.
 
         Raises:
             PlaceholderError: if placeholders and images differ in number.
         """
+        kwargs = {**dict(zip(("images", "text"), args, strict=False)), **kwargs}
+        text, images = kwargs.get("text"), kwargs.get("images")
         if text is not None:
             texts = [text] if isinstance(text, str) else text
             _compare(
@@ -197,10 +203,10 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
                 place="the text",
                 token=self.image_token,
             )
-        super().validate_inputs(images=images, text=text, **kwargs)
+        super().validate_inputs(**kwargs)
 
     def _process_images(self, images: Any, **kwargs: Any) -> tuple[BatchFeature, list[str]]:  # noqa: ANN401
-        flat = make_flat_list_of_images(images)
+        flat: Any = make_flat_list_of_images(images)
         prepared = [self._prepare(image, number) for number, image in enumerate(flat)]
         return super()._process_images(prepared, **kwargs)
 
@@ -330,7 +336,8 @@ class ParrotProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in the l
         for number, message in enumerate(messages):
             if message["role"] != "user" and self.image_token in message["content"]:
                 raise PlaceholderError(
-                    f"{place}, message {number}: {self.image_token} in the {message['role']}'s words",
+                    f"{place}, message {number}: {self.image_token} in the words of the "
+                    f"{message['role']}",
                     hint="Only users show images.",
                 )
         found = sum(message["content"].count(self.image_token) for message in messages)
@@ -366,7 +373,8 @@ def _compare(placeholders: int, images: int, *, place: str, token: str) -> None:
 
 
 def _count_images(images: Any) -> int:  # noqa: ANN401 - the library takes one, lists, and lists of lists
-    return 0 if images is None else len(make_flat_list_of_images(images))
+    flat: Any = [] if images is None else make_flat_list_of_images(images)
+    return len(flat)
 
 
 def _stack(rows: Sequence[Sequence[int]], padding: int, side: str) -> Tensor:

@@ -1,6 +1,7 @@
 """Training: Algorithm 1's two stages, and the small language model of the embedded default."""
 
 from parrot_core.training.language_model import train_language_model
+from parrot_core.training.loop import Progress
 from parrot_core.training.stages import train_stage
 
-__all__ = ["train_language_model", "train_stage"]
+__all__ = ["Progress", "train_language_model", "train_stage"]

@@ -13,14 +13,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from parrot_core.data.collate import as_messages
+from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
 from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample
 from parrot_core.errors import UsageError
-from parrot_core.model import encode_texts
+from parrot_core.model import ParrotProcessor
 from parrot_core.recipe import LanguageModelRecipe, Recipe
-from parrot_core.training.loop import Batch, Progress, Schedule, train
+from parrot_core.training.loop import Progress, Schedule, train
 from parrot_core.training.runs import log_file, open_run, save_run
+from parrot_core.training.vision import efficientnet_lite0_images
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ CHAT_TEMPLATE = (
 """One special token a side, so that turns are short; a system prompt reads as the user's words."""
 
 _MAX_POSITIONS = 512
+_ANY_SIZE = 32
 _SAMPLES_FOR_WORD_VECTORS = 20_000
 
 
@@ -77,8 +79,9 @@ def train_language_model(
     _begin_with_word_vectors(model, tokenizer, samples.samples)
     _begin_with_matching_heads(model)
 
-    def collate(batch: list[Sample]) -> Batch:
-        return dict(encode_texts(tokenizer, [as_messages(sample) for sample in batch]))
+    # Text is encoded as it will be beside pictures; which image processor it is makes no difference.
+    processor = ParrotProcessor(efficientnet_lite0_images(_ANY_SIZE), tokenizer)
+    collate = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
 
     with log_file(output) as log:
         loss = train(

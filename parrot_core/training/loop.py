@@ -2,8 +2,9 @@
 
 import logging
 import math
+import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 from transformers import (
     PreTrainedModel,
     Trainer,
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 LOGGED_EVERY = 10
 """Optimiser steps between two lines of the log."""
+
+_BATCHES_IN_A_GROUP = 16
 
 Log = Callable[[Mapping[str, Any]], None]
 Batch = dict[str, Tensor]
@@ -147,6 +150,14 @@ class _Trainer(Trainer):  # type: ignore[misc]  # untyped in part
 
     schedule: Schedule
 
+    def _get_train_sampler(self, train_dataset: Dataset[Sample] | None = None) -> Sampler[int]:
+        """Batches of samples that are about equally long, so that little is padding."""
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [sum(len(turn.text) for turn in dataset[i].turns) for i in range(len(dataset))]
+        return LengthGrouped(
+            lengths, batch_size=self.schedule.global_batch_size, seed=self.args.seed
+        )
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW over the parameters that learn, in one group per learning rate."""
         if self.optimizer is None:
@@ -163,6 +174,50 @@ class _Trainer(Trainer):  # type: ignore[misc]  # untyped in part
                 weight_decay=schedule.weight_decay,
             )
         return self.optimizer
+
+
+class LengthGrouped(Sampler[int]):
+    """A seeded order in which neighbours are about equally long.
+
+    Samples are shuffled, cut into groups of several batches, sorted within a group, and the batches
+    shuffled again; every pass over the data draws another order.
+
+    Args:
+        lengths: Of each sample, in any unit.
+        batch_size: Samples of a batch.
+        seed: Of all orders.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self._lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the library before every pass."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """Yields every index once."""
+        draw = random.Random(f"{self._seed}/{self._epoch}")
+        order = draw.sample(range(len(self)), len(self))
+        group = self._batch_size * _BATCHES_IN_A_GROUP
+        batches = []
+        for start in range(0, len(order), group):
+            ranked = sorted(order[start : start + group], key=self._lengths.__getitem__)
+            batches += [
+                ranked[at : at + self._batch_size] for at in range(0, len(ranked), self._batch_size)
+            ]
+        whole = [batch for batch in batches if len(batch) == self._batch_size]
+        rest = [batch for batch in batches if len(batch) < self._batch_size]
+        draw.shuffle(whole)
+        for batch in (*whole, *rest):  # a short batch anywhere else would shift all that follow
+            yield from batch
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]

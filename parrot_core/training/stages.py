@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
@@ -17,9 +18,9 @@ from parrot_core.model import (
     load_parrot,
 )
 from parrot_core.recipe import Part, Recipe, StageRecipe
-from parrot_core.training.loop import Batch, Progress, Schedule, train
+from parrot_core.training.loop import Progress, Schedule, train
 from parrot_core.training.runs import RUN_FILE, find_stage, log_file, open_run, save_run
-from parrot_core.training.vision import VisionFeatures, disturb, load_vision_encoder
+from parrot_core.training.vision import VisionFeatures, load_vision_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def train_stage(
         model, processor = _continue(recipe, output=output, given=init_from)
         if recipe.model.experts.enabled:
             model.initialise_experts(generator)
+    model.config.vision_feature_dropout = settings.vision_feature_dropout
     parts = choose_what_learns(model, settings.trains)
     logger.info("stage %d learns %s from %d samples", stage, settings.trains, len(samples))
     if on_start is not None:
@@ -82,7 +84,7 @@ def train_stage(
         loss = train(
             model,
             samples,
-            collate=_disturbing(collate, settings, features),
+            collate=collate,
             schedule=_schedule(recipe, settings, model),
             log=log,
             on_progress=on_progress,
@@ -149,7 +151,6 @@ def _join(
         source = str(found)
     encoder, image_processor, layer = load_vision_encoder(settings)
     logger.info("joins the language model of %s and %s", source, settings.vision_encoder)
-    experts = settings.experts
     return join_parrot(
         language_model=source,
         vision_encoder=encoder,
@@ -158,12 +159,7 @@ def _join(
         generator=generator,
         vision_feature_layer=layer,
         experts_enabled=False,
-        num_experts=experts.count,
-        num_experts_per_tok=experts.active,
-        expert_kind=experts.kind,
-        expert_intermediate_size=experts.hidden_size,
-        alpha=experts.alpha,
-        text_guidance=experts.text_guidance,
+        **_expert_settings(recipe),
     )
 
 
@@ -182,11 +178,24 @@ def _continue(
         )
     logger.info("starts from %s", source)
     model, processor = load_parrot(source)
-    experts = recipe.model.experts
-    model.config.alpha = experts.alpha
-    model.config.text_guidance = experts.text_guidance
-    model.config.num_experts = experts.count
+    for name, value in _expert_settings(recipe).items():
+        setattr(model.config, name, value)
     return model, processor
+
+
+def _expert_settings(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's experts in the words of `ParrotConfig`, every default filled in."""
+    experts = recipe.model.experts
+    settings: dict[str, Any] = {
+        "num_experts": experts.count,
+        "num_experts_per_tok": experts.active or experts.count,
+        "expert_kind": experts.kind,
+        "alpha": experts.alpha,
+        "text_guidance": experts.text_guidance,
+    }
+    if experts.hidden_size is not None:
+        settings["expert_intermediate_size"] = experts.hidden_size
+    return settings
 
 
 def _schedule(
@@ -207,33 +216,6 @@ def _schedule(
         seed=recipe.seed,
         learning_rates=own,
     )
-
-
-def _disturbing(
-    collate: Collator, settings: StageRecipe, features: VisionFeatures | None
-) -> Callable[[Sequence[object]], Batch]:
-    """Adds the stage's noise to the vision features of every batch."""
-    if not settings.visual_noise and not settings.visual_token_dropout:
-        return collate
-    if features is None:
-        raise UsageError(
-            "visual_noise and visual_token_dropout act on cached vision features",
-            hint="Set cache_vision_features = true, or both to 0.",
-        )
-
-    def disturbed(samples: Sequence[object]) -> Batch:
-        batch = collate(samples)
-        given: Tensor | None = batch.get("vision_features")
-        if given is not None:
-            batch["vision_features"] = disturb(
-                given,
-                noise=settings.visual_noise * features.deviation,
-                dropout=settings.visual_token_dropout,
-                blank=features.mean,
-            )
-        return batch
-
-    return disturbed
 
 
 def _check_languages(samples: SampleSet, recipe: Recipe) -> None:

@@ -141,10 +141,6 @@ class VisionFeatures:
         model: Its vision encoder does it.
         processor: Prepares the images.
         samples: The set.
-
-    Attributes:
-        mean: float[D_v], over all tokens of all images.
-        deviation: float[D_v], their standard deviation.
     """
 
     def __init__(
@@ -162,25 +158,7 @@ class VisionFeatures:
                 pixels = processor.prepare_images(images).to(model.device)
                 encoded.append(model.vision_features(pixels).cpu())
         self._features = torch.cat(encoded) if encoded else torch.zeros(0, 0, 0)
-        tokens = self._features.flatten(0, 1)
-        self.mean = tokens.mean(dim=0)
-        self.deviation = tokens.std(dim=0)
 
     def __call__(self, paths: Sequence[str]) -> Tensor:
         """float[images, 1 + patches, D_v] of images named by path, in order."""
         return self._features[[self._rows[path] for path in paths]]
-
-
-def disturb(features: Tensor, *, noise: Tensor, dropout: float, blank: Tensor) -> Tensor:
-    """Makes vision features of few pictures harder to learn by heart.
-
-    Args:
-        features: float[M, V, D_v].
-        noise: float[D_v], standard deviation of the Gaussian noise that is added.
-        dropout: Probability with which a token is replaced.
-        blank: float[D_v], by what.
-    """
-    noisy = features + noise * torch.randn_like(features)
-    is_kept = torch.rand(features.shape[:2], device=features.device) >= dropout
-    return torch.where(is_kept.unsqueeze(-1), noisy, blank)
-

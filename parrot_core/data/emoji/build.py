@@ -153,7 +153,7 @@ def _write_samples(
         wording,
         samples=settings.text_samples,
         context_size=settings.context_size,
-        foreign_context=settings.foreign_context,
+        other_concepts=settings.other_concepts,
         seed=settings.seed,
     )
     with (folder / "text.jsonl").open("w", encoding="utf-8", newline="\n") as file:

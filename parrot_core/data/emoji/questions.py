@@ -12,6 +12,8 @@ from parrot_core.data.emoji.wording import OPTION_LETTERS
 from parrot_core.errors import UsageError
 from parrot_core.languages import LANGUAGES
 
+_SHARE_OF_NAMES = 0.75
+
 
 def generator(seed: int, purpose: str) -> random.Random:
     """Returns the generator of one purpose; the same on every machine and Python version."""
@@ -66,23 +68,37 @@ class ConceptPool:
         return [self.concepts[index] for index in draw.sample(wrong, count)]
 
     def context(
-        self, concept: Concept, draw: random.Random, *, language: str, size: int
+        self, concept: Concept, draw: random.Random, *, languages: Sequence[str], size: int
     ) -> list[str]:
-        """Draws up to `size` words of a language that together fit this concept and no other.
+        """Draws up to `size` words, each of a language of its own, that speak of a concept.
 
-        The words are keywords or the name; where the drawn keywords fit another concept too, the
-        name takes the place of one.
+        Three words in four are its names, the others keywords, which other concepts may share.
         """
-        name = concept.names[language]
-        pool = list(dict.fromkeys((name, *concept.keywords[language])))
-        words = draw.sample(pool, min(len(pool), draw.randint(1, size)))
-        keys = {comparable(word) for word in words}
-        own = self._position[concept.codepoints]
-        if name not in words and any(
-            keys <= others[language] for index, others in enumerate(self._words) if index != own
-        ):
-            words[draw.randrange(len(words))] = name
+        words = []
+        for _ in range(draw.randint(1, size)):
+            language = draw.choice(languages)
+            keywords = concept.keywords[language]
+            is_name = not keywords or draw.random() < _SHARE_OF_NAMES
+            words.append(concept.names[language] if is_name else draw.choice(keywords))
         return words
+
+    def mixed_context(
+        self,
+        concept: Concept,
+        draw: random.Random,
+        *,
+        languages: Sequence[str],
+        size: int,
+        others: Sequence[Concept],
+    ) -> list[str]:
+        """Draws words that speak of a concept and of others, each concept's words together.
+
+        What a picture shows is seldom certain; these are the words for it.
+        """
+        spoken_of = [concept, *others]
+        draw.shuffle(spoken_of)
+        contexts = [self.context(one, draw, languages=languages, size=size) for one in spoken_of]
+        return [word for words in contexts for word in words]
 
     def _confusable(self) -> list[set[int]]:
         """Returns, for each concept, itself and those that are no wrong answers for it."""

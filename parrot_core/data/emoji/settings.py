@@ -47,8 +47,8 @@ class DemoSettings:
         stage2_samples: Per concept and training style, by kind of question.
         stage2_languages: Shares of the languages among them.
         text_samples: Per concept and language, by kind of question: text alone.
-        context_size: At most so many keywords stand in for the picture in a text-only sample.
-        foreign_context: Share of text-only samples whose keywords are of another language.
+        context_size: At most so many words of a concept stand in for the picture in text alone.
+        other_concepts: Of at most so many other concepts there are words beside them.
         naming_questions: Per language and benchmark.
         yes_no_pairs: Per language and benchmark.
     """
@@ -69,15 +69,15 @@ class DemoSettings:
     stage2_languages: Mapping[str, float] = field(default_factory=_english_heavy)
     text_samples: Mapping[str, int] = field(
         default_factory=lambda: {
-            "naming": 4,
-            "yes_no": 8,
-            "choice": 4,
-            "translation": 4,
+            "naming": 12,
+            "yes_no": 32,
+            "choice": 16,
+            "translation": 2,
             "category": 1,
         }
     )
     context_size: int = 4
-    foreign_context: float = 0.5
+    other_concepts: int = 2
     naming_questions: int = 200
     yes_no_pairs: int = 200
 
@@ -148,8 +148,8 @@ class DemoSettings:
             ]
             if abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values(), default=0) < 0:
                 faults.append(f"{name}: shares must be at least 0 and add up to 1")
-        if not 0 <= self.foreign_context <= 1:
-            faults.append(f"foreign_context = {self.foreign_context}, not a share")
+        if self.other_concepts < 0:
+            faults.append(f"other_concepts = {self.other_concepts}, not a count")
         if self.context_size < 1:
             faults.append(f"context_size = {self.context_size}, must be at least 1")
         return faults

@@ -10,6 +10,8 @@ from parrot_core.data.emoji.wording import OPTION_LETTERS, Wording
 from parrot_core.data.samples import IMAGE_PLACEHOLDER
 from parrot_core.languages import LANGUAGES
 
+_QUESTIONS_THAT_TELL = ("yes_no", "choice")
+
 Record = dict[str, Any]
 """A sample in LLaVA's format; `kind` and `concept` say besides what it asks, and about what."""
 
@@ -73,7 +75,7 @@ def text_samples(
     *,
     samples: Mapping[str, int],
     context_size: int,
-    foreign_context: float,
+    other_concepts: int,
     seed: int,
 ) -> list[Record]:
     """Makes samples without pictures, in drawn order: the same questions about a few words.
@@ -82,8 +84,9 @@ def text_samples(
         pool: The concepts to ask about.
         wording: Templates by language; every language gets equally many samples.
         samples: Per concept and language, how many of each kind.
-        context_size: At most so many words in the picture's place.
-        foreign_context: Share of the samples whose words are of another language.
+        context_size: At most so many words of a concept in the picture's place.
+        other_concepts: Of at most so many others there may be words among them, where the question
+            tells which one is meant.
         seed: Of the set.
     """
     draw = generator(seed, "text")
@@ -105,12 +108,13 @@ def text_samples(
         elif kind == "category":
             question, answer = asker.ask_category(concept)
         else:
-            is_foreign = bool(others) and draw.random() < foreign_context
-            source = draw.choice(others) if is_foreign else code
-            words = pool.context(concept, draw, language=source, size=context_size)
-            listed = wording[source].separator.join(words)
-            question, answer = asker.ask(kind, concept, truly=asked_truly)
-            question = f"{asker.put('context', words=listed)}\n{question}"
+            count = draw.randint(0, other_concepts) if kind in _QUESTIONS_THAT_TELL else 0
+            besides = pool.wrong_answers(concept, draw, count=count)
+            question, answer = asker.ask(kind, concept, truly=asked_truly, besides=besides)
+            words = pool.mixed_context(
+                concept, draw, languages=tuple(wording), size=context_size, others=besides
+            )
+            question = f"{' '.join(words)}\n{question}"
         record = _record(f"text-{number:06d}", question, answer)
         records.append(record | _about(concept, kind=kind, language=code))
     return records
@@ -132,8 +136,13 @@ class _Asker:
         template: str = self._draw.choice(getattr(self._wording, kind))
         return template.format(**values)
 
-    def ask(self, kind: str, concept: Concept, *, truly: bool) -> tuple[str, str]:
-        """Returns a question and its answer; a Yes/No question asked `truly` deserves a yes."""
+    def ask(
+        self, kind: str, concept: Concept, *, truly: bool, besides: Sequence[Concept] = ()
+    ) -> tuple[str, str]:
+        """Returns a question and its answer; a Yes/No question asked `truly` deserves a yes.
+
+        No wrong name or option is one of `besides`.
+        """
         name = concept.names[self._language]
         if kind == "naming":
             return self.put("naming"), name
@@ -143,10 +152,10 @@ class _Asker:
             language = LANGUAGES[self._language]
             if truly:
                 return self.put("yes_no", name=name), language.yes
-            (wrong,) = self._pool.wrong_answers(concept, self._draw, count=1)
+            (wrong,) = self._wrong(concept, count=1, besides=besides)
             return self.put("yes_no", name=wrong.names[self._language]), language.no
         assert kind == "choice", f"no way to ask {kind!r}"
-        return self._ask_choice(concept), name
+        return self._ask_choice(concept, besides=besides), name
 
     def ask_translation(self, concept: Concept, *, source: str) -> tuple[str, str]:
         """Asks for a name of another language in this one."""
@@ -158,8 +167,12 @@ class _Asker:
         question = self.put("category", name=concept.names[self._language])
         return question, self._wording.groups[concept.group]
 
-    def _ask_choice(self, concept: Concept) -> str:
-        wrong = self._pool.wrong_answers(concept, self._draw, count=len(OPTION_LETTERS) - 1)
+    def _wrong(self, concept: Concept, *, count: int, besides: Sequence[Concept]) -> list[Concept]:
+        drawn = self._pool.wrong_answers(concept, self._draw, count=count + len(besides))
+        return [other for other in drawn if other not in besides][:count]
+
+    def _ask_choice(self, concept: Concept, *, besides: Sequence[Concept]) -> str:
+        wrong = self._wrong(concept, count=len(OPTION_LETTERS) - 1, besides=besides)
         options = [concept, *wrong]
         self._draw.shuffle(options)
         names = [option.names[self._language] for option in options]

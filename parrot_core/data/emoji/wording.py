@@ -20,7 +20,6 @@ _PLACEHOLDERS: dict[str, frozenset[str]] = {
     "statement": frozenset({"name"}),
     "translation": frozenset({"name"}),
     "category": frozenset({"name"}),
-    "context": frozenset({"words"}),
 }
 
 
@@ -35,8 +34,6 @@ class Wording:
     statement: tuple[str, ...]
     translation: tuple[str, ...]
     category: tuple[str, ...]
-    context: tuple[str, ...]
-    separator: str
     groups: Mapping[str, str]
 
 
@@ -68,7 +65,7 @@ def parse_wording(document: Mapping[str, Any], *, languages: Sequence[str]) -> d
 
 
 def _faults(code: str, table: Mapping[str, Any]) -> list[str]:
-    known = {*_PLACEHOLDERS, "separator", "groups"}
+    known = {*_PLACEHOLDERS, "groups"}
     faults = [f"[{code}] unknown key {key!r}" for key in table if key not in known]
     faults += [f"[{code}] no {key}" for key in sorted(known) if not table.get(key)]
     for key, wanted in _PLACEHOLDERS.items():
@@ -84,4 +81,4 @@ def _faults(code: str, table: Mapping[str, Any]) -> list[str]:
 
 def _wording(table: Mapping[str, Any]) -> Wording:
     templates = {key: tuple(table[key]) for key in _PLACEHOLDERS}
-    return Wording(**templates, separator=table["separator"], groups=dict(table["groups"]))
+    return Wording(**templates, groups=dict(table["groups"]))

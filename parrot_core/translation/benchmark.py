@@ -1,0 +1,332 @@
+"""A multilingual benchmark out of English questions: sections 2.1 and 2.3 of the paper.
+
+Items are chosen by those of the paper's criteria that can be read off the data, become Yes/No pairs
+where asked, and go through the translation pipeline as one sample each, so that every language asks
+the same things in the same order.
+"""
+
+import csv
+import json
+import random
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import ascii_uppercase
+
+from parrot_core.errors import MissingError, UsageError
+from parrot_core.translation.workers import digest
+
+FORMS = ("yes-no", "choice")
+"""Each item as two questions of which both must be answered rightly, or as multiple choice."""
+
+DROPPED = {
+    "no-image": "there is no picture, so the text alone would be asked about",
+    "code": "it is about program code, which is English in every language",
+    "english-words": "it is about English words, letters or spelling",
+    "no-answer": "the answer is none of the options",
+    "repeated": "an earlier item asks the same about the same picture",
+    "no-pair": "a Yes/No question without its counterpart about the same picture",
+    "category": "its category was excluded",
+    "balance": "its category had enough items",
+}
+"""Why an item is left out, in words."""
+
+_CODE = re.compile(
+    r"```|</?\w+>|\b(?:python|java|javascript|c\+\+|html|sql|print\s*\(|def \w+\(|source code)\b|"
+    r"\b(?:the|this|of) code\b|\w+\(\w*\)\s*[;{]|[{};]\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ENGLISH = re.compile(
+    r"\b(?:spell|spelled|spelling|rhyme|rhymes|syllables?|synonym|antonym|alphabetical|"
+    r"english word|dictionary|guide words?|the words? (?:in|on|written|shown)|"
+    r"(?:what|which) (?:word|letter)s?|translat\w+)\b",
+    re.IGNORECASE,
+)
+_YES_NO = ("Yes", "No")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One question of the English source.
+
+    Attributes:
+        index: The source's index.
+        image: The picture as the table holds it (base64, or a path).
+        question: The question.
+        options: The options by letter; empty for Yes/No questions.
+        answer: The right letter, or `Yes` or `No`.
+        category: The category, or empty.
+    """
+
+    index: str
+    image: str
+    question: str
+    options: Mapping[str, str]
+    answer: str
+    category: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """What is written for one picture: texts to translate, and what stays.
+
+    Attributes:
+        index: Number of its first row.
+        image: The picture.
+        texts: One question and its options, or two questions.
+        answers: The right letter, or the answers of both questions.
+        letters: Letters of the options; empty for a pair.
+        category: The category.
+    """
+
+    index: int
+    image: str
+    texts: tuple[str, ...]
+    answers: tuple[str, ...]
+    letters: str
+    category: str
+
+
+@dataclass(slots=True)
+class Selection:
+    """What was chosen, and why the rest was not."""
+
+    entries: list[Entry] = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    categories: Counter[str] = field(default_factory=Counter)
+
+
+def read_items(files: Sequence[Path]) -> Iterator[Item]:
+    """Yields the items of TSV files in VLMEvalKit's columns; references to pictures are followed.
+
+    Raises:
+        MissingError: if a file is not there.
+        UsageError: if a table lacks a column; names the file.
+    """
+    csv.field_size_limit(sys.maxsize)
+    for path in files:
+        if not path.is_file():
+            raise MissingError(f"no such table: {path}", hint="Check the path.")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t")
+            missing = {"index", "question", "answer"} - set(rows.fieldnames or ())
+            if missing:
+                raise UsageError(
+                    f"{path}:1: no column {', '.join(sorted(missing))}",
+                    hint="Give TSV files with index, image, question, answer (and A, B, C, D).",
+                )
+            images: dict[str, str] = {}
+            for row in rows:
+                cell = (row.get("image") or row.get("image_path") or "").strip()
+                # A short number stands for the picture of the row of that index.
+                image = images.get(cell, "") if cell.isdecimal() else cell
+                images[row["index"]] = image
+                options = {
+                    letter: text
+                    for letter in ascii_uppercase
+                    if (text := (row.get(letter) or "").strip())
+                }
+                hint = (row.get("hint") or "").strip()
+                question = "\n".join(part for part in (hint, row["question"].strip()) if part)
+                answer = (row["answer"] or "").strip()
+                yield Item(
+                    index=row["index"],
+                    image=image,
+                    question=question,
+                    options=options,
+                    answer=answer if options else answer.capitalize(),
+                    category=(row.get("category") or "").strip(),
+                )
+
+
+def select(
+    items: Iterator[Item],
+    *,
+    form: str = "yes-no",
+    per_category: int | None = None,
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+) -> Selection:
+    """Chooses items by the paper's criteria and brings them into one form.
+
+    Args:
+        items: The items.
+        form: One of `FORMS`. Yes/No questions stay such in either.
+        per_category: Most entries of a category; None is all.
+        exclude: Categories that are left out.
+        seed: What the draws (wrong options, order in a pair, balance) depend on.
+
+    Raises:
+        UsageError: if the form is unknown.
+    """
+    if form not in FORMS:
+        raise UsageError(f"no such form: {form!r}", hint=f"Forms: {', '.join(FORMS)}.")
+    found = Selection()
+    good: list[Item] = []
+    seen: set[str] = set()
+    for item in items:
+        reason = _reason(item, exclude)
+        key = digest(item.image, item.question, dict(item.options))
+        if reason is None and key in seen:
+            reason = "repeated"
+        if reason is None:
+            seen.add(key)
+            good.append(item)
+        else:
+            found.dropped[reason] += 1
+    groups = [[item] for item in good if item.options]
+    waiting: dict[tuple[str, str], list[Item]] = defaultdict(list)
+    for item in good:
+        if not item.options:
+            waiting[item.image, item.category].append(item)
+    for questions in waiting.values():
+        by_answer = {
+            answer: [item for item in questions if item.answer == answer] for answer in _YES_NO
+        }
+        pairs = list(zip(*by_answer.values(), strict=False))
+        groups += [list(pair) for pair in pairs]
+        found.dropped["no-pair"] += len(questions) - 2 * len(pairs)
+    random.Random(seed).shuffle(groups)
+    for group in groups:
+        category = group[0].category
+        if per_category is not None and found.categories[category] >= per_category:
+            found.dropped["balance"] += len(group)
+            continue
+        found.categories[category] += 1
+        found.entries.append(_entry(group, 2 * len(found.entries), form=form, seed=seed))
+    found.dropped += Counter()  # without zeros
+    return found
+
+
+def _reason(item: Item, exclude: Sequence[str]) -> str | None:
+    text = "\n".join((item.question, *item.options.values()))
+    if item.category in exclude:
+        return "category"
+    if not item.image:
+        return "no-image"
+    if item.answer not in (item.options or _YES_NO):
+        return "no-answer"
+    if _CODE.search(text):
+        return "code"
+    return "english-words" if _ENGLISH.search(text) else None
+
+
+def _entry(group: Sequence[Item], index: int, *, form: str, seed: int) -> Entry:
+    item = group[0]
+    draw = random.Random(digest(seed, item.index, item.question))
+    letters = ""
+    answers: tuple[str, ...] = (item.answer,)
+    if len(group) == 2:
+        texts: tuple[str, ...] = tuple(part.question for part in group)
+        answers = _YES_NO
+    elif form == "choice" or len(item.options) < 2:
+        letters = "".join(item.options)
+        texts = (item.question, *item.options.values())
+    else:
+        wrong = draw.choice([letter for letter in item.options if letter != item.answer])
+        texts = tuple(
+            f'{item.question}\nIs "{item.options[letter]}" the right answer to this question?'
+            for letter in (item.answer, wrong)
+        )
+        answers = _YES_NO
+    if not letters and draw.random() < 0.5:  # so that the first of two is not always Yes
+        texts, answers = texts[::-1], answers[::-1]
+    return Entry(
+        index=index,
+        image=item.image,
+        texts=texts,
+        answers=answers,
+        letters=letters,
+        category=item.category,
+    )
+
+
+def write_source(selection: Selection, path: Path) -> None:
+    """Writes the entries as samples for `translate`, one turn for each text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for entry in selection.entries:
+            turns = [{"from": "human", "value": text} for text in entry.texts]
+            record = {"id": str(entry.index), "conversations": turns}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def write_tables(
+    selection: Selection, folder: Path, *, name: str, source_language: str, languages: Sequence[str]
+) -> dict[str, Path]:
+    """Writes `NAME_LANGUAGE.tsv` for every language, the source's own among them.
+
+    An entry that one language lacks (it was dropped for its flags) is left out of all, so that all
+    ask the same.
+
+    Args:
+        selection: The entries.
+        folder: Where `translate` left its results, and the tables are written.
+        name: First part of the files' names.
+        source_language: Code of the language of the entries.
+        languages: Codes of the languages that they were translated into.
+
+    Returns:
+        The files by language.
+
+    Raises:
+        UsageError: if a translation is not complete.
+    """
+    texts: dict[str, dict[int, list[str]]] = {
+        source_language: {entry.index: list(entry.texts) for entry in selection.entries}
+    }
+    for language in languages:
+        path = folder / f"{language}.json"
+        if not path.is_file():
+            raise UsageError(
+                f"the translation into {language!r} is not complete",
+                hint="Run the same command again; see `parrot data review` for what people do.",
+            )
+        records = json.loads(path.read_text(encoding="utf-8"))
+        texts[language] = {
+            int(record["id"]): [turn["value"] for turn in record["conversations"]]
+            for record in records
+        }
+    common = [
+        entry
+        for entry in selection.entries
+        if all(entry.index in translated for translated in texts.values())
+    ]
+    files = {}
+    for language, translated in texts.items():
+        files[language] = folder / f"{name}_{language}.tsv"
+        _write_table(files[language], common, translated)
+    return files
+
+
+def _write_table(
+    path: Path, entries: Sequence[Entry], translated: Mapping[int, Sequence[str]]
+) -> None:
+    letters = "".join(sorted({letter for entry in entries for letter in entry.letters}))
+    columns = ["index", "image", "question", *letters, "answer", "category", "split", "pair_id"]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(
+            file, columns, delimiter="\t", lineterminator="\n", restval="", extrasaction="raise"
+        )
+        writer.writeheader()
+        for entry in entries:
+            texts = translated[entry.index]
+            shared = {"category": entry.category, "split": "test"}
+            if entry.letters:
+                options = dict(zip(entry.letters, texts[1:], strict=True))
+                row = {"index": entry.index, "image": entry.image, "question": texts[0]}
+                writer.writerow(row | options | shared | {"answer": entry.answers[0]})
+                continue
+            for place, (text, answer) in enumerate(zip(texts, entry.answers, strict=True)):
+                # The second row of a pair refers to the picture of the first.
+                row = {
+                    "index": entry.index + place,
+                    "image": entry.index if place else entry.image,
+                    "question": text,
+                    "answer": answer,
+                    "pair_id": entry.index // 2,
+                }
+                writer.writerow(row | shared)

@@ -1,0 +1,207 @@
+"""Calls as they are really made: from the journal if possible, else asked until an answer comes."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from parrot_core.errors import ParrotError, RemoteError
+from parrot_core.translation.costs import estimate_tokens
+from parrot_core.translation.journal import Journal
+from parrot_core.translation.limits import Budget, Gate, LimitReachedError, StoppedError, backoff
+from parrot_core.translation.workers import (
+    Answer,
+    Call,
+    RejectedError,
+    TransientError,
+    UnusableError,
+    Worker,
+)
+
+TRANSIENT_TRIES = 8
+"""Times a call is sent before its segment is left to the next run."""
+UNUSABLE_TRIES = 5
+"""Empty, refused or truncated answers to a call before the model is taken at its word."""
+
+_UNREACHABLE_TRIES = 4  # while nothing was ever answered: most likely nobody is there
+_LOST_IN_A_ROW = 3  # calls given up without any success between them end the run
+_REJECTED_AT_FIRST = 5  # likewise for calls that the service will not take
+_BUSY_IN_A_ROW = 3  # so many 429 without a success between them hold all calls back
+
+
+class UnansweredError(Exception):
+    """A call that got no answer in this run; the next run asks again.
+
+    Attributes:
+        reason: What failures are counted by.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keeps the reason."""
+        super().__init__(message)
+        self.reason = reason
+
+
+class Caller:
+    """Makes calls; each is answered once, however many want its answer and however often.
+
+    Args:
+        worker: Who answers.
+        journal: Where answers are kept.
+        gate: Concurrency and rates.
+        budget: Caps.
+    """
+
+    def __init__(self, worker: Worker, *, journal: Journal, gate: Gate, budget: Budget) -> None:
+        """Starts without a call under way."""
+        self.worker = worker
+        self._journal = journal
+        self._gate = gate
+        self._budget = budget
+        self._under_way: dict[str, asyncio.Future[Answer]] = {}
+        self._chance = random.Random()
+        self._successes = 0
+        self._lost_in_a_row = 0
+        self._busy_in_a_row = 0
+        self._rejections = 0
+        self.failures: Counter[str] = Counter()
+        self.end: ParrotError | LimitReachedError | None = None
+
+    @property
+    def answered(self) -> int:
+        """Answers got in this run."""
+        return self._successes
+
+    async def get(self, call: Call, *, judge: Callable[[str], str | None]) -> Answer:
+        """Returns the answer to a call, from the journal or from the worker.
+
+        Args:
+            call: The call.
+            judge: Says why a text is no answer at all (`refused`, …), or None if it is one.
+
+        Raises:
+            UnusableError: if the worker gives no usable answer, asked `UNUSABLE_TRIES` times.
+            UnansweredError: if the service gives none.
+            StoppedError: if the run is ending; `end` says why, where it is an error.
+        """
+        key = call.key()
+        found = self._journal.answer(key)
+        if found is not None:
+            return found
+        under_way = self._under_way.get(key)
+        if under_way is not None:
+            return await asyncio.shield(under_way)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._under_way[key] = future
+        try:
+            answer = await self._ask(call, judge)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                future.cancel()
+            else:
+                future.set_exception(error)
+                future.exception()  # seen: nobody else may be waiting for it
+            raise
+        else:
+            future.set_result(answer)
+            return answer
+        finally:
+            del self._under_way[key]
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is sent."""
+        return self._gate.stopping
+
+    def stop(self, error: ParrotError | LimitReachedError | None = None) -> None:
+        """Sends nothing more; what is under way still comes to its end."""
+        if self.end is None:
+            self.end = error
+        self._gate.stop()
+
+    async def _ask(self, call: Call, judge: Callable[[str], str | None]) -> Answer:
+        """Sends a call until it is answered, refused for good, or tried too often."""
+        sent = unusable = 0
+        while True:
+            try:
+                answer = await self._send(call, unusable, judge)
+            except UnusableError as error:
+                unusable += 1
+                self.failures[error.reason] += 1
+                await self._journal.add_failure(call, error.reason, answer=error.answer)
+                if unusable >= UNUSABLE_TRIES:
+                    raise
+                if error.reason != "truncated":  # that is asked again with more room, at once
+                    await self._gate.wait(backoff(unusable - 1, chance=self._chance) / 4)
+            except TransientError as error:
+                sent += 1
+                self.failures[error.reason] += 1
+                await self._journal.add_failure(call, error.reason)
+                await self._wait_or_give_up(error, sent)
+            except RejectedError as error:
+                self.failures[error.reason] += 1
+                self._rejections += 1
+                await self._journal.add_failure(call, error.reason)
+                if not self._successes and self._rejections >= _REJECTED_AT_FIRST:
+                    self.stop(
+                        RemoteError(
+                            str(error),
+                            hint="It takes no request so far: see --parameters and --token-limit.",
+                        )
+                    )
+                raise UnansweredError(error.reason, str(error)) from error
+            except (ParrotError, LimitReachedError) as error:
+                self.stop(error)
+                raise StoppedError from error
+            else:
+                return answer
+
+    async def _send(self, call: Call, tries: int, judge: Callable[[str], str | None]) -> Answer:
+        """Sends a call once, within the limits, and keeps its answer."""
+        ceiling = self.worker.ceiling(call, tries=tries) or 0
+        tokens = sum(estimate_tokens(message["content"]) for message in call.messages)
+        await self._gate.enter(tokens + estimate_tokens(call.text))
+        try:
+            self._budget.reserve(ceiling)
+            cost = 0
+            try:
+                answer = await self.worker.answer(call, tries=tries)
+                cost = answer.cost or 0
+            except UnusableError as error:
+                cost = error.answer.cost or 0
+                raise
+            finally:
+                self._budget.settle(ceiling, cost)
+            self._busy_in_a_row = 0
+            reason = judge(answer.text)
+            if reason is not None:
+                raise UnusableError(reason, answer)
+            # The slot is kept until the answer is on disk: whatever happens, no more paid answers
+            # can be lost than there are slots.
+            await self._journal.add_answer(call, answer)
+        finally:
+            self._gate.leave()
+        self._successes += 1
+        self._lost_in_a_row = 0
+        return answer
+
+    async def _wait_or_give_up(self, error: TransientError, sent: int) -> None:
+        """Waits as long as the server asks or patience says, unless it was tried too often."""
+        nobody_there = error.reason == "unreachable" and not self._successes
+        if sent >= (_UNREACHABLE_TRIES if nobody_there else TRANSIENT_TRIES):
+            self._lost_in_a_row += 1
+            if nobody_there or self._lost_in_a_row >= _LOST_IN_A_ROW:
+                self.stop(
+                    RemoteError(
+                        str(error), hint="What was answered is kept: run it again to go on."
+                    )
+                )
+            raise UnansweredError(error.reason, str(error)) from error
+        delay = backoff(sent - 1, chance=self._chance)
+        if error.reason == "429":
+            self._busy_in_a_row += 1
+            if self._busy_in_a_row >= _BUSY_IN_A_ROW:
+                self._gate.pause(error.retry_after or delay)
+        # A little later than asked, and not all at the same moment.
+        asked = (error.retry_after or 0.0) * (1 + 0.1 * self._chance.random())
+        await self._gate.wait(max(delay, asked) if error.retry_after is None else asked)

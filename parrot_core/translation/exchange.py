@@ -1,0 +1,283 @@
+"""Tables of work for people, in the formats that their tools open: CSV, JSON lines, XLIFF 1.2."""
+
+import csv
+import io
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from parrot_core.errors import MissingError, UsageError
+
+FORMATS = ("csv", "jsonl", "xliff")
+"""File formats; CSV is UTF-8 with a byte order mark, which Excel and LibreOffice recognise."""
+
+_XLIFF = "urn:oasis:names:tc:xliff:document:1.2"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+# What XML 1.0 cannot hold, however it is written.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNTOUCHED = ("needs-", "new")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkRow:
+    """One row of a table of work.
+
+    Attributes:
+        row: Identity of the task.
+        hash: Hash of what the task showed.
+        language: Code of the language to translate into.
+        step: The step.
+        source: The source text.
+        texts: The translation to work on, or the versions to choose from.
+        reason: Why a review is wanted, or empty.
+        answer: What the person wrote: a text, or the number of the best version from 1; empty if
+            nothing; `=` for the translation as it is.
+        comment: What else the person wrote.
+        line: Where the row stands in the file it was read from.
+    """
+
+    row: str
+    hash: str
+    language: str
+    step: str
+    source: str
+    texts: tuple[str, ...]
+    reason: str = ""
+    answer: str = ""
+    comment: str = ""
+    line: int = 0
+
+
+def write_rows(rows: Sequence[WorkRow], path: Path, *, kind: str, source_language: str) -> None:
+    """Writes a table of work.
+
+    Args:
+        rows: The rows; for XLIFF of one language, and none of a vote.
+        path: The file.
+        kind: One of `FORMATS`.
+        source_language: Code of the language of the source texts.
+
+    Raises:
+        UsageError: if the format cannot hold the rows.
+    """
+    writers: dict[str, Callable[[Sequence[WorkRow]], str]] = {
+        "csv": _to_csv,
+        "jsonl": _to_jsonl,
+        "xliff": lambda found: _to_xliff(found, source_language=source_language),
+    }
+    if kind not in writers:
+        raise UsageError(f"no such format: {kind!r}", hint=f"Formats: {', '.join(FORMATS)}.")
+    text = writers[kind](rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8-sig" if kind == "csv" else "utf-8", newline="")
+
+
+def read_rows(path: Path) -> list[WorkRow]:
+    """Reads a table of work, in the format that its name ends with (.csv, .jsonl, .xlf, .xliff).
+
+    Raises:
+        MissingError: if there is no such file.
+        UsageError: if it cannot be read; names the line where it can.
+    """
+    if not path.is_file():
+        raise MissingError(f"no such file: {path}", hint="Check the path.")
+    readers: dict[str, Callable[[str, Path], Iterator[WorkRow]]] = {
+        ".csv": _from_csv,
+        ".jsonl": _from_jsonl,
+        ".xlf": _from_xliff,
+        ".xliff": _from_xliff,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(
+            f"{path}: unknown format {path.suffix!r}", hint=f"Known: {', '.join(readers)}."
+        )
+    data = path.read_bytes()
+    # Excel's "Unicode text" is UTF-16.
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return list(reader(data.decode(encoding), path))
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not UTF-8", hint='Save it as "CSV UTF-8" so that no letter is lost.'
+        ) from error
+
+
+def _to_csv(rows: Sequence[WorkRow]) -> str:
+    most = max((len(row.texts) for row in rows), default=1)
+    votes = any(row.step == "vote" for row in rows)
+    names = [f"version_{n}" for n in range(1, most + 1)] if votes else ["translation"]
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(
+        ["row", "hash", "language", "step", "source", *names, "answer", "comment", "reason"]
+    )
+    for row in rows:
+        texts = [*row.texts, *[""] * (len(names) - len(row.texts))]
+        cells = [row.row, row.hash, row.language, row.step, row.source, *texts]
+        writer.writerow([_guard(cell) for cell in [*cells, row.answer, row.comment, row.reason]])
+    return buffer.getvalue()
+
+
+def _guard(cell: str) -> str:
+    """Keeps a spreadsheet from taking a text for a formula (`- a list`, `=1`)."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _unguard(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
+
+
+def _from_csv(text: str, path: Path) -> Iterator[WorkRow]:
+    header = text.split("\n", 1)[0]
+    # Excel writes what the computer's region separates lists with.
+    delimiter = max((",", ";", "\t"), key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    missing = {"row", "hash", "answer"} - set(reader.fieldnames or ())
+    if missing:
+        raise UsageError(
+            f"{path}:1: no column {', '.join(sorted(missing))}",
+            hint="Keep the columns of the exported file.",
+        )
+    line = 2
+    for cells in reader:
+        found = {
+            name: _unguard(value)
+            for name, value in cells.items()
+            if isinstance(value, str) and name
+        }
+        texts = [found[name] for name in found if name.startswith("version_") and found[name]]
+        yield _row(found, texts or [found.get("translation", "")], line=line)
+        line = reader.line_num + 1
+
+
+def _row(found: dict[str, str], texts: Iterable[str], *, line: int) -> WorkRow:
+    return WorkRow(
+        row=found.get("row", "").strip(),
+        hash=found.get("hash", "").strip(),
+        language=found.get("language", ""),
+        step=found.get("step", ""),
+        source=found.get("source", ""),
+        texts=tuple(texts),
+        reason=found.get("reason", ""),
+        answer=found.get("answer", "").strip(),
+        comment=found.get("comment", "").strip(),
+        line=line,
+    )
+
+
+def _to_jsonl(rows: Sequence[WorkRow]) -> str:
+    return "".join(
+        json.dumps(
+            {
+                "row": row.row,
+                "hash": row.hash,
+                "language": row.language,
+                "step": row.step,
+                "source": row.source,
+                "texts": row.texts,
+                "answer": row.answer,
+                "comment": row.comment,
+                "reason": row.reason,
+            },
+            ensure_ascii=False,
+        )
+        + "\n"
+        for row in rows
+    )
+
+
+def _from_jsonl(text: str, path: Path) -> Iterator[WorkRow]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise TypeError("a row is an object")
+            fields = {
+                name: "" if value is None else str(value)
+                for name, value in record.items()
+                if name != "texts"
+            }
+            yield _row(fields, [str(part) for part in record.get("texts") or ()], line=number)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path}:{number}: {error}", hint="Mend or remove it.") from error
+
+
+def _to_xliff(rows: Sequence[WorkRow], *, source_language: str) -> str:
+    languages = {row.language for row in rows}
+    if any(row.step == "vote" for row in rows):
+        raise UsageError("XLIFF has no place for votes", hint="Export votes as csv or jsonl.")
+    if len(languages) > 1:
+        raise UsageError(
+            f"an XLIFF file has one language, not {', '.join(sorted(languages))}",
+            hint="Give --language.",
+        )
+    ElementTree.register_namespace("", _XLIFF)
+    root = ElementTree.Element(_tag("xliff"), {"version": "1.2"})
+    attributes = {
+        "original": "parrot",
+        "datatype": "plaintext",
+        "source-language": source_language,
+        "target-language": min(languages, default=source_language),
+    }
+    body = ElementTree.SubElement(
+        ElementTree.SubElement(root, _tag("file"), attributes), _tag("body")
+    )
+    space = "{http://www.w3.org/XML/1998/namespace}space"
+    for row in rows:
+        unit = ElementTree.SubElement(
+            body, _tag("trans-unit"), {"id": f"{row.row}.{row.hash}", space: "preserve"}
+        )
+        ElementTree.SubElement(unit, _tag("source")).text = _NOT_XML.sub("\ufffd", row.source)
+        text = row.texts[0] if row.texts else ""
+        state = "needs-review-translation" if text else "new"
+        target = ElementTree.SubElement(unit, _tag("target"), {"state": state})
+        target.text = _NOT_XML.sub("\ufffd", text)
+        if row.reason:
+            ElementTree.SubElement(unit, _tag("note"), {"from": "parrot"}).text = row.reason
+    ElementTree.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, "unicode") + "\n"
+
+
+def _from_xliff(text: str, path: Path) -> Iterator[WorkRow]:
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise UsageError(f"{path}: a document type is not read", hint="Save plain XLIFF 1.2.")
+    try:
+        # The declaration may name the file's former encoding; the text is decoded already.
+        root = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
+    except ElementTree.ParseError as error:
+        raise UsageError(f"{path}: not XML: {error}", hint="Export it again.") from error
+    if root.tag != _tag("xliff"):
+        raise UsageError(f"{path} is not XLIFF 1.2", hint="Export it as XLIFF 1.2.")
+    for number, unit in enumerate(root.iter(_tag("trans-unit")), start=1):
+        row, _, content = unit.get("id", "").partition(".")
+        target = unit.find(_tag("target"))
+        answer, state = "", "new"
+        if target is not None:
+            answer, state = "".join(target.itertext()), target.get("state", "")
+        if unit.get("approved") != "yes" and state.startswith(_UNTOUCHED):
+            # Tools that keep no states leave the old one on what was changed; the review of the
+            # rows, which knows the exported text, drops what is as it was.
+            answer = f"\0{answer}"
+        source = unit.find(_tag("source"))
+        note = unit.find(f"{_tag('note')}[@from='translator']")
+        yield WorkRow(
+            row=row,
+            hash=content,
+            language="",
+            step="",
+            source="" if source is None else "".join(source.itertext()),
+            texts=(),
+            answer=answer,
+            comment="" if note is None else "".join(note.itertext()),
+            line=number,
+        )
+
+
+def _tag(name: str) -> str:
+    return f"{{{_XLIFF}}}{name}"

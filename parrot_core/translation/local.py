@@ -1,0 +1,219 @@
+"""Drafts by a sequence-to-sequence model on this machine: NLLB, M2M-100, MADLAD-400, Opus-MT."""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from parrot_core.errors import MissingError, UsageError
+from parrot_core.translation.protection import spans
+from parrot_core.translation.workers import Answer, Call, UnusableError
+
+_FLORES = {
+    "en": "eng_Latn", "zh": "zho_Hans", "pt": "por_Latn", "ar": "arb_Arab", "tr": "tur_Latn",
+    "ru": "rus_Cyrl", "de": "deu_Latn", "es": "spa_Latn", "fr": "fra_Latn", "id": "ind_Latn",
+    "it": "ita_Latn", "ja": "jpn_Jpan", "ko": "kor_Hang", "hi": "hin_Deva", "vi": "vie_Latn",
+}  # fmt: skip
+"""NLLB's names of languages (FLORES-200)."""
+
+_SENTENCE = re.compile(r"(?<=[.!?…])\s+(?=[^\s])|(\n+)")
+_LONGEST_SENTENCE = 400  # tokens; the models were trained on sentences
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Waiting:
+    text: str
+    source_language: str
+    language: str
+    done: "asyncio.Future[str]"
+
+
+class LocalWorker:
+    """Translates sentence by sentence; what must stay as it is never reaches the model.
+
+    Calls that come while the model works are its next batch, one target language at a time.
+
+    Args:
+        model: Folder or hub name of the model.
+        device: `cpu`, `cuda`, …
+        batch_size: Sentences translated at once.
+        beams: Width of the beam search.
+    """
+
+    name = "local"
+    steps = frozenset({"draft"})
+    repeatable = False
+
+    def __init__(
+        self, model: str, *, device: str = "cpu", batch_size: int = 16, beams: int = 4
+    ) -> None:
+        """Loads the model; only safetensors are read, and no code that comes with a model."""
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(model)
+            self._model: Any = AutoModelForSeq2SeqLM.from_pretrained(model, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise MissingError(
+                f"cannot load a translation model from {model!r}",
+                hint="Give the folder or hub name of an NLLB, M2M-100, MADLAD or Opus-MT model "
+                "that has safetensors.",
+            ) from error
+        self._model.to(device).eval()
+        self._device = device
+        self._batch_size = batch_size
+        self._beams = beams
+        self._waiting: list[_Waiting] = []
+        self._running: asyncio.Task[None] | None = None
+
+    def parameters(self, step: str, *, candidate: int, text: str) -> dict[str, Any]:
+        """Returns the search's parameters."""
+        del step, candidate, text
+        return {"beams": self._beams}
+
+    def ceiling(self, call: Call, *, tries: int) -> int:
+        """Returns 0: one's own machine costs nothing a call."""
+        del call, tries
+        return 0
+
+    async def answer(self, call: Call, *, tries: int) -> Answer:
+        """Translates; see `Worker.answer`."""
+        del tries
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append(
+            _Waiting(
+                text=call.text,
+                source_language=call.source_language,
+                language=call.language,
+                done=done,
+            )
+        )
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._work())
+        text = await done
+        if not text.strip():
+            raise UnusableError("empty", Answer(text=text))
+        return Answer(text=text)
+
+    async def close(self) -> None:
+        """Waits for the batch under way."""
+        if self._running is not None:
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _work(self) -> None:
+        """Translates batches until nothing waits."""
+        await asyncio.sleep(0)  # let the other calls of this moment join the first batch
+        while self._waiting:
+            first = self._waiting[0]
+            batch = [
+                waiting
+                for waiting in self._waiting
+                if (waiting.source_language, waiting.language)
+                == (first.source_language, first.language)
+            ][: self._batch_size]
+            self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
+            try:
+                texts = await asyncio.to_thread(self._translate_texts, batch)
+            except Exception as error:  # noqa: BLE001 - whoever waits raises it
+                for waiting in batch:
+                    if not waiting.done.done():
+                        waiting.done.set_exception(error)
+                continue
+            for waiting, text in zip(batch, texts, strict=True):
+                if not waiting.done.done():
+                    waiting.done.set_result(text)
+
+    def _translate_texts(self, batch: list[_Waiting]) -> list[str]:
+        """Cuts texts into sentences and protected parts, translates the former, and joins all."""
+        pieces = [_pieces(waiting.text) for waiting in batch]
+        sentences = list(
+            dict.fromkeys(text for parts in pieces for text, translated in parts if translated)
+        )
+        # Like lengths together, so that little of a batch is padding.
+        sentences.sort(key=lambda text: (len(text), text))
+        source, target = batch[0].source_language, batch[0].language
+        done: dict[str, str] = {}
+        for start in range(0, len(sentences), self._batch_size):
+            chunk = sentences[start : start + self._batch_size]
+            done.update(zip(chunk, self._translate_sentences(chunk, source, target), strict=True))
+        return [
+            "".join(done[text] if translated else text for text, translated in parts)
+            for parts in pieces
+        ]
+
+    def _translate_sentences(self, texts: list[str], source: str, target: str) -> list[str]:
+        import torch
+
+        texts, options = self._prepare(texts, source, target)
+        inputs = self._tokenizer(
+            texts, return_tensors="pt", padding=True, truncation=True, max_length=_LONGEST_SENTENCE
+        ).to(self._device)
+        inputs.pop("token_type_ids", None)
+        with torch.inference_mode():
+            outputs = self._model.generate(
+                **inputs,
+                **options,
+                num_beams=self._beams,
+                do_sample=False,
+                max_new_tokens=32 + 3 * inputs["input_ids"].shape[1],
+            )
+        return [
+            text.strip() for text in self._tokenizer.batch_decode(outputs, skip_special_tokens=True)
+        ]
+
+    def _prepare(
+        self, texts: list[str], source: str, target: str
+    ) -> tuple[list[str], dict[str, Any]]:
+        """Tells the model the languages, in the way of its family."""
+        tokenizer = self._tokenizer
+        known = tokenizer.get_vocab()
+        family = self._model.config.model_type
+        if f"<2{target}>" in known:  # MADLAD-400
+            return [f"<2{target}> {text}" for text in texts], {}
+        if _FLORES.get(target) in known:  # NLLB
+            tokenizer.src_lang = _FLORES[source]
+            return texts, {"forced_bos_token_id": known[_FLORES[target]]}
+        if f"__{target}__" in known:  # M2M-100
+            tokenizer.src_lang = source
+            return texts, {"forced_bos_token_id": known[f"__{target}__"]}
+        if family == "marian":
+            three = _FLORES[target].split("_")[0]
+            marks = [token for token in known if token.startswith(">>")]
+            fitting = [mark for mark in marks if mark.strip("><").startswith((three, target))]
+            if marks and not fitting:
+                raise UsageError(
+                    f"the model does not translate into {target!r}",
+                    hint=f"It knows: {', '.join(sorted(marks)[:20])}.",
+                )
+            mark = f"{min(fitting)} " if fitting else ""
+            return [mark + text for text in texts], {}
+        raise UsageError(
+            f"a model of type {family!r} does not say how to ask it for {target!r}",
+            hint="Known are NLLB, M2M-100, MADLAD-400 and Opus-MT models.",
+        )
+
+
+def _pieces(text: str) -> list[tuple[str, bool]]:
+    """Cuts a text into (part, is it to be translated), which joined are the text."""
+    pieces: list[tuple[str, bool]] = []
+    at = 0
+    for span in spans(text):
+        pieces += _sentences(text[at : span.start])
+        pieces.append((span.text, False))
+        at = span.end
+    return pieces + _sentences(text[at:])
+
+
+def _sentences(text: str) -> list[tuple[str, bool]]:
+    """Cuts running text at the ends of sentences and lines; the white space stays as it is."""
+    pieces: list[tuple[str, bool]] = []
+    at = 0
+    for end in [*(match.span() for match in _SENTENCE.finditer(text)), (len(text), len(text))]:
+        sentence = text[at : end[0]]
+        core = sentence.strip()
+        start = sentence.find(core)
+        pieces.append((sentence[:start], False))
+        pieces.append((core, any(sign.isalpha() for sign in core)))
+        pieces.append((sentence[start + len(core) :] + text[end[0] : end[1]], False))
+        at = end[1]
+    return [(part, translated) for part, translated in pieces if part]

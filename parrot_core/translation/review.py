@@ -1,0 +1,300 @@
+"""The two groups of people of Figure 3: what they work on, what they bring back, how they agree."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parrot_core.errors import MissingError, UsageError
+from parrot_core.translation.exchange import WorkRow, read_rows, write_rows
+from parrot_core.translation.journal import Contribution, Journal, Task
+from parrot_core.translation.workers import digest
+
+PEOPLE_STEPS = ("draft", "recheck", "refine", "vote", "review")
+"""What people can do: the steps, and the review of what was flagged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """A row that was not taken: where it is, which, and why."""
+
+    line: int
+    row: str
+    kind: str
+    message: str
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of the rows of a file.
+
+    Attributes:
+        accepted: Rows that were taken.
+        empty: Rows without an answer.
+        refused: Rows that were not taken.
+    """
+
+    accepted: int = 0
+    empty: int = 0
+    refused: list[Refusal] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class StepStatus:
+    """How far people are with one step in one language.
+
+    Attributes:
+        tasks: Rows there are.
+        settled: Rows that need nobody any more.
+        ties: Votes that are tied and need one more.
+        people: Rows done by each person.
+        agreement: Share of pairs of voters that agree, or None without two votes on a row.
+        kappa: Fleiss' kappa of the votes, or None where it is not defined.
+    """
+
+    tasks: int = 0
+    settled: int = 0
+    ties: int = 0
+    people: Counter[str] = field(default_factory=Counter)
+    agreement: float | None = None
+    kappa: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the status as JSON holds it."""
+        return {
+            "tasks": self.tasks,
+            "settled": self.settled,
+            "ties": self.ties,
+            "people": dict(sorted(self.people.items())),
+            "agreement": self.agreement,
+            "kappa": self.kappa,
+        }
+
+
+def open_journal(folder: Path) -> Journal:
+    """Opens the journal of a job.
+
+    Raises:
+        MissingError: if there is none in the folder.
+    """
+    path = folder / "journal.sqlite"
+    if not path.is_file():
+        raise MissingError(
+            f"no translation job in {folder}", hint="Give the --out of `parrot data translate`."
+        )
+    return Journal(path)
+
+
+def export_work(
+    journal: Journal,
+    path: Path,
+    *,
+    step: str,
+    kind: str,
+    language: str | None = None,
+    person: str | None = None,
+    source_language: str = "en",
+) -> int:
+    """Writes the open rows of a step.
+
+    Args:
+        journal: The job's journal.
+        path: The file to write.
+        step: One of `PEOPLE_STEPS`.
+        kind: One of `exchange.FORMATS`.
+        language: Code of a language; None is all.
+        person: Who will work on it: rows that this person has done, or must not vote on, are left
+            out.
+        source_language: Code of the language of the source texts.
+
+    Returns:
+        How many rows were written.
+    """
+    if step not in PEOPLE_STEPS:
+        raise UsageError(f"no such step: {step!r}", hint=f"Steps: {', '.join(PEOPLE_STEPS)}.")
+    rows = []
+    for task in journal.tasks(step=step, language=language):
+        done = journal.contributions(task.row, task.hash)
+        if _is_settled(task, done) or (
+            person is not None
+            and (person in _authors(task) or person in [entry.person for entry in done])
+        ):
+            continue
+        rows.append(
+            WorkRow(
+                row=task.row,
+                hash=task.hash,
+                language=task.language,
+                step=task.step,
+                source=task.source,
+                texts=tuple(task.texts[place] for place in _shown_order(task)),
+                reason=task.reason,
+            )
+        )
+    write_rows(rows, path, kind=kind, source_language=source_language)
+    return len(rows)
+
+
+def import_work(journal: Journal, path: Path, *, person: str) -> ImportReport:
+    """Takes back what one person did; each row by itself, those taken all at once.
+
+    Args:
+        journal: The job's journal.
+        path: A file that `export_work` wrote, with answers.
+        person: Who did it.
+
+    Raises:
+        MissingError, UsageError: if the file cannot be read, or the person has no name.
+    """
+    if not person.strip() or "\n" in person:
+        raise UsageError("a contribution needs a name", hint="Give --person NAME.")
+    report = ImportReport()
+    accepted: list[Contribution] = []
+    seen: dict[str, int] = {}
+    for row in read_rows(path):
+        task = journal.task(row.row)
+        answer = row.answer
+        if answer.startswith("\0"):  # XLIFF: the tool did not say that it was worked on
+            answer = answer[1:]
+            if task is not None and task.texts and answer == task.texts[0]:
+                answer = ""
+        if not answer.strip():
+            report.empty += 1
+            continue
+        problem = _problem(journal, task, row, answer, person=person, seen=seen)
+        seen.setdefault(row.row, row.line)
+        if problem is not None:
+            report.refused.append(
+                Refusal(line=row.line, row=row.row, kind=problem[0], message=problem[1])
+            )
+            continue
+        assert task is not None  # else it is foreign
+        accepted.append(
+            Contribution(
+                row=task.row,
+                hash=task.hash,
+                person=person,
+                text=_value(task, answer),
+                comment=row.comment,
+            )
+        )
+    if accepted:
+        asyncio.run(journal.add_contributions(accepted))
+    report.accepted = len(accepted)
+    return report
+
+
+def _problem(
+    journal: Journal,
+    task: Task | None,
+    row: WorkRow,
+    answer: str,
+    *,
+    person: str,
+    seen: Mapping[str, int],
+) -> tuple[str, str] | None:
+    """Returns kind and words of what is wrong with a row, or None."""
+    if task is None:
+        return "foreign", f"row {row.row!r} is not of this job"
+    if row.hash != task.hash:
+        return "stale", f"row {row.row} has changed since it was exported: export it again"
+    if row.row in seen:
+        return "duplicate", f"row {row.row} stands on line {seen[row.row]} already"
+    done = journal.contributions(task.row, task.hash)
+    if person in [entry.person for entry in done]:
+        return "duplicate", f"{person} has done row {row.row} already"
+    if _is_settled(task, done):
+        return "settled", f"row {row.row} needs nobody any more"
+    if task.step != "vote":
+        if answer.strip() == "=" and not task.texts:
+            return "unreadable", f"row {row.row} has no translation that could stay as it is"
+        return None
+    if person in _authors(task):
+        return "own", f"{person} wrote one of the versions of row {row.row}"
+    number = answer.strip()
+    if not number.isdecimal() or not 1 <= int(number) <= len(task.texts):
+        return "unreadable", f"{answer!r:.40} is no number from 1 to {len(task.texts)}"
+    return None
+
+
+def _value(task: Task, answer: str) -> str:
+    """Returns what is kept of an answer: the text, or the place of the chosen version."""
+    if task.step == "vote":
+        return str(_shown_order(task)[int(answer.strip()) - 1])
+    return task.texts[0] if answer.strip() == "=" else answer
+
+
+def _shown_order(task: Task) -> list[int]:
+    """The order in which versions are shown: drawn, so that it does not tell their authors."""
+    order = list(range(len(task.texts)))
+    if task.step == "vote":
+        random.Random(digest("order", task.row, task.hash)).shuffle(order)
+    return order
+
+
+def _authors(task: Task) -> set[str]:
+    """Who must not vote; a version that several wrote names them on lines of their own."""
+    return (
+        {name for names in task.authors for name in names.split("\n")}
+        if (task.step == "vote")
+        else set()
+    )
+
+
+def _is_settled(task: Task, done: Sequence[Contribution]) -> bool:
+    return len(done) >= task.needed and not (task.step == "vote" and _is_tied(done))
+
+
+def _is_tied(votes: Sequence[Contribution]) -> bool:
+    ranked = [count for _, count in Counter(vote.text for vote in votes).most_common(2)]
+    return len(ranked) == 2 and ranked[0] == ranked[1]
+
+
+def status(journal: Journal) -> dict[str, dict[str, StepStatus]]:
+    """Returns how far people are, by language and step."""
+    found: dict[str, dict[str, StepStatus]] = defaultdict(dict)
+    votes: dict[str, list[list[int]]] = defaultdict(list)
+    for task in journal.tasks():
+        part = found[task.language].setdefault(task.step, StepStatus())
+        done = journal.contributions(task.row, task.hash)
+        part.tasks += 1
+        part.settled += _is_settled(task, done)
+        part.people.update(entry.person for entry in done)
+        if task.step == "vote":
+            part.ties += len(done) >= task.needed and _is_tied(done)
+            tally = Counter(int(entry.text) for entry in done)
+            votes[task.language].append([tally[place] for place in range(len(task.texts))])
+    for language, tallies in votes.items():
+        part = found[language]["vote"]
+        part.agreement, part.kappa = fleiss_kappa(tallies)
+    return {language: dict(steps) for language, steps in found.items()}
+
+
+def fleiss_kappa(counts: Sequence[Sequence[int]]) -> tuple[float | None, float | None]:
+    """Returns the observed agreement and Fleiss' kappa (Fleiss 1971).
+
+    Args:
+        counts: How many raters chose each category, a row per item. Rows may have different sums
+            (then each row's agreement is taken among its own raters); those below two tell nothing.
+
+    Returns:
+        The share of pairs of raters that agree, and kappa; None where they are not defined (no
+        item with two raters; all ratings in one category).
+    """
+    rows = [row for row in counts if sum(row) >= 2]
+    if not rows:
+        return None, None
+    per_item = [
+        sum(count * (count - 1) for count in row) / (sum(row) * (sum(row) - 1)) for row in rows
+    ]
+    observed = sum(per_item) / len(per_item)
+    total = sum(map(sum, rows))
+    width = max(map(len, rows))
+    shares = [sum(row[place] for row in rows if place < len(row)) / total for place in range(width)]
+    expected = sum(share**2 for share in shares)
+    if expected == 1:
+        return observed, None
+    return observed, (observed - expected) / (1 - expected)

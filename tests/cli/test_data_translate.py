@@ -1,0 +1,141 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from parrot_cli.data import app
+from parrot_core.errors import UsageError
+from tests.translation_server import TranslationServer, sentence
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in.json"
+    records = []
+    for number in range(1, 4):
+        turns = [
+            {"from": "human", "value": sentence(4 * number + 1)},
+            {"from": "gpt", "value": sentence(4 * number + 2)},
+        ]
+        records.append({"id": str(number), "conversations": turns})
+    path.write_text(json.dumps(records))
+    return path
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def test_a_job_prints_what_it_did_and_leaves_its_files(source: Path):
+    out = source.parent / "out"
+    options = ["translate", source, "--to", "tr,ar", "--out", out, "--backend", "openai"]
+    with TranslationServer() as server:
+        result = run(*options, "--base-url", server.url, "--model", "m")
+        assert result.exit_code == 0, result.output
+        again = run(*options, "--base-url", server.url, "--model", "m", "--json")
+    assert "72 answers in this run" in result.stdout
+    report = json.loads(again.stdout)
+    assert report["complete"]
+    assert report["this_run"]["answers"] == 0
+    assert report["all_runs"]["answers"] == 72
+    assert {"tr.json", "ar.json", "journal.sqlite", "summary.json"} <= {
+        path.name for path in out.iterdir()
+    }
+
+
+def test_a_dry_run_asks_nothing_and_estimates(source: Path):
+    out = source.parent / "out"
+    options = ["--to", "tr,ar", "--out", out, "--price", "10,30", "--dry-run", "--json"]
+    result = run("translate", source, *options, "--base-url", "http://127.0.0.1:9/v1")
+    found = json.loads(result.stdout)
+    assert (found["segments"], found["requests"]) == (12, 72)
+    tokens = found["prompt_tokens"] * 10 + found["completion_tokens"] * 30
+    assert found["dollars"] == pytest.approx(tokens / 1e6)
+    assert not out.exists()
+
+
+def test_a_cap_without_a_price_is_held_with_the_dearest_and_says_so(source: Path):
+    out = source.parent / "out"
+    with TranslationServer() as server:
+        options = ["--base-url", server.url, "--model", "mine", "--max-cost", "0.0001"]
+        result = run("translate", source, "--to", "tr", "--out", out, *options)
+        assert server.requests == 0
+    assert result.exit_code == 1
+    assert "price of 'mine' is not known" in result.stderr
+    assert "raise the cap" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--steps", "draft,vote"], "vote without refinements"),
+        (["--steps", "draft:robot"], "no such worker"),
+        (["--step-model", "vote"], "--step-model"),
+        (["--parameters", "[1]"], "no object of parameters"),
+        (["--backend", "magic"], "no such backend"),
+        (["--to", "en"], "language of the samples themselves"),
+    ],
+)
+def test_wrong_options_are_errors_of_the_user(source: Path, options: list[str], words: str):
+    arguments = ["translate", source, "--to", "tr", "--out", source.parent / "out"]
+    result = run(*arguments, "--base-url", "http://127.0.0.1:9/v1", *options)
+    assert isinstance(result.exception, UsageError)
+    assert words in result.exception.problem
+
+
+def test_review_from_export_to_status_through_the_commands(source: Path):
+    out = source.parent / "out"
+    with TranslationServer() as server:
+        options = ["--base-url", server.url, "--model", "m", "--candidates", "1"]
+        steps = ["--steps", "draft,refine:human"]
+        job = ["translate", source, "--to", "tr", "--out", out, *options, *steps]
+        assert run(*job).exit_code == 1
+        table = source.parent / "work.csv"
+        assert "6 rows to refine" in run("review", "export", out, "--out", table).stdout
+        text = table.read_text(encoding="utf-8-sig")
+        rows = list(csv.DictReader(text.splitlines()))
+        with table.open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(row | {"answer": "="} for row in rows)
+        taken = run("review", "import", out, table, "--person", "ayşe")
+        assert (taken.exit_code, "6 rows taken from ayşe" in taken.stdout) == (0, True)
+        refused = run("review", "import", out, table, "--person", "ayşe")
+        assert refused.exit_code == 1
+        assert "duplicate" in refused.stdout
+        assert run(*job).exit_code == 0
+    status = json.loads(run("review", "status", out, "--json").stdout)
+    assert status["tr"]["refine"]["settled"] == 6
+
+
+def test_split_and_stats_print_tables_and_json(source: Path):
+    out = source.parent / "split"
+    result = run("split", source, "--to", "tr=1,ar=2", "--out", out)
+    assert result.exit_code == 0
+    assert "0 samples, 0 images, 0 conversations" in result.stdout
+    assert json.loads(
+        run("split", source, "--to", "tr", "--count", 2, "--out", out, "--json").stdout
+    )["disjoint"]
+    counted = json.loads(run("stats", source, "--json").stdout)
+    assert sum(part["samples"] for part in counted["languages"].values()) == 3
+    assert "English" in run("stats", source).stdout
+
+
+def test_a_benchmark_is_built_from_a_table(source: Path):
+    table = source.parent / "items.tsv"
+    rows = ["index\timage\tquestion\tA\tB\tanswer\tcategory"]
+    rows += [
+        f"{n}\tpic{n}\tWhat is beside the tree {n}?\tthe car\tthe house\tA\tx" for n in range(3)
+    ]
+    table.write_text("\n".join(rows))
+    out = source.parent / "out"
+    with TranslationServer() as server:
+        options = ["--base-url", server.url, "--model", "m", "--steps", "draft", "--json"]
+        result = run(
+            "build-benchmark", table, "--name", "mine", "--to", "tr", "--out", out, *options
+        )
+    report = json.loads(result.stdout)
+    assert (report["entries"], report["rows"]) == (3, 6)
+    assert Path(report["tables"]["tr"]).is_file()
