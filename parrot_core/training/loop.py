@@ -136,6 +136,7 @@ def _arguments(schedule: Schedule, scratch: Path) -> TrainingArguments:
         seed=schedule.seed,
         data_seed=schedule.seed,
         logging_steps=LOGGED_EVERY,
+        logging_first_step=True,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
