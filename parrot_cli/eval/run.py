@@ -187,12 +187,18 @@ def evaluate(
 
 def _draw(report: "Report", folder: Path) -> None:
     from parrot_cli.eval.charts import draw_languages, draw_radar
+    from parrot_core.benchmarks.export import describe
 
     for ending in ("png", "svg"):
         draw_languages(report, folder / f"languages.{ending}")
         if len(report.languages) >= 3:
             series = {report.model: {code: e.value for code, e in report.languages.items()}}
-            draw_radar(series, folder / f"radar.{ending}", title=report.benchmark)
+            draw_radar(
+                series,
+                folder / f"radar.{ending}",
+                title=report.benchmark,
+                caption=describe(report),
+            )
 
 
 def _default_folder(benchmark: str | None, data: Path | None, model: str | None) -> Path:
