@@ -1,1 +1,1 @@
-"""The command line: options, one call into the core, one display each; the only place that prints."""
+"""The command line: options, one call into the core, one display each; all printing is here."""

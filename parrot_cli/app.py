@@ -12,9 +12,9 @@ from parrot_cli.convert import convert
 from parrot_cli.data import app as data_app
 from parrot_cli.data_demo import demo as data_demo
 from parrot_cli.demo import demo
-from parrot_cli.output import print_error
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
+from parrot_cli.output import print_error
 from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import ParrotError
@@ -50,7 +50,7 @@ def parrot(
         bool, typer.Option("--verbose", "-v", help="Say what is being done, on stderr.")
     ] = False,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback does everything
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print and leave."),
     ] = False,

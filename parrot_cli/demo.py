@@ -224,13 +224,14 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
     return [
         [
             LANGUAGES[code].name,
-            *(
-                f"{figures[form]['value']:.0%} ({figures[form]['low']:.0%}–{figures[form]['high']:.0%})"
-                for form in BENCHMARKS
-            ),
+            *(_with_interval(figures[form]) for form in BENCHMARKS),
         ]
         for code, figures in report["accuracy"].items()
     ]
+
+
+def _with_interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.0%} ({figure['low']:.0%}–{figure['high']:.0%})"
 
 
 _COLUMNS = ["language", "4-way naming (95 % interval)", "Yes/No pairs (95 % interval)"]

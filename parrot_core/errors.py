@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line that says what is wrong, and a hint that says what to do."""
+"""Errors that a user can mend: one line that says what is wrong, and a hint what to do."""
 
 
 class ParrotError(Exception):

@@ -19,7 +19,7 @@ from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, l
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conversation:
-    """What a model is to answer: turns in the words of chat templates, and their images in order."""
+    """What a model is to answer: turns in the words of chat templates, their images in order."""
 
     messages: Messages
     images: tuple[Image.Image, ...] = ()
@@ -52,8 +52,10 @@ def load_for_use(
             hint="Name the folder that `parrot train --stage 2` wrote, or run `parrot demo`.",
         )
     model, processor = load_parrot(folder)
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return model.eval(), processor
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(torch.device(chosen))  # type: ignore[arg-type]  # the library's decorator hides `self`
+    model.train(mode=False)
+    return model, processor
 
 
 def ask(
@@ -153,7 +155,7 @@ def stream(
                 )
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, below
             failure.append(error)
-            streamer.end()
+            streamer.end()  # type: ignore[no-untyped-call]
 
     worker = Thread(target=generate, daemon=True)
     worker.start()

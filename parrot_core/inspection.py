@@ -1,4 +1,4 @@
-"""Which expert works for which language: Figure 7c of the paper, from the routing a model returns."""
+"""Which expert works for which language: Figure 7c of the paper, from a model's routing."""
 
 import random
 import statistics

@@ -1,4 +1,4 @@
-"""Languages as data: a table of what Parrot must know of each, and the identification of a text's language.
+"""Languages as data: a table of what Parrot must know of each, and how a text's is found.
 
 A language is added by a row. Nothing else in Parrot asks which language it deals with.
 """
@@ -212,7 +212,7 @@ def script_of(text: str) -> str | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-@functools.lru_cache(maxsize=None)  # there are only so many letters
+@functools.cache  # there are only so many letters
 def _script_of_letter(letter: str) -> str:
     return unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
 

@@ -139,14 +139,16 @@ def load_recipe(path: Path, *, overrides: Sequence[str] = ()) -> Recipe:
     """
     if not path.is_file():
         raise MissingError(f"no such recipe: {path}", hint="Recipes lie in recipes/*.toml.")
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not TOML: not UTF-8", hint="Save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not TOML: {error}", hint="Mend the line it names.") from error
     for override in overrides:
         _apply_override(table, override)
-    problems: list[str] = []
+    problems: list[Problem] = []
     recipe = _build(Recipe, table, (), problems)
     if not problems:
         recipe = _resolve(recipe, path.parent)
@@ -260,7 +262,7 @@ def _place(path: Path, text: str, overrides: Sequence[str], key: Key) -> str:
     for number, raw in enumerate(text.splitlines(), start=1):
         line = raw.strip()
         if line.startswith("["):
-            section = tuple(line.strip("[]").split("."))
+            section = tuple(line[1:].partition("]")[0].split("."))
             if section == key:
                 return f"{path}:{number}: [{dotted}]"
         elif line.partition("=")[0].strip() == key[-1] and section == key[:-1]:

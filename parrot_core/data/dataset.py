@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from parrot_core.data.images import resolve_image
+from parrot_core.data.images import ImageError, resolve_image
 from parrot_core.data.samples import Sample, read_samples
 from parrot_core.errors import MissingError, UsageError
 
@@ -18,7 +18,8 @@ class SampleSet(Dataset[Sample]):
         root: Folder that the files and their images lie in.
 
     Raises:
-        MissingError: if a file or an image is not there; names the place in the file.
+        MissingError: if a file is not there.
+        ImageError: if an image is not there or outside the root; names the place in the file.
         UsageError: if a record is not a sample, or there is none.
     """
 
@@ -39,8 +40,10 @@ class SampleSet(Dataset[Sample]):
         for image, sample in first_use.items():
             try:
                 resolve_image(image, root=root)
-            except (MissingError, UsageError) as error:
-                raise type(error)(f"{sample.origin}: {error}", hint=error.hint) from error
+            except ImageError as error:
+                raise ImageError(
+                    f"{sample.origin}: {error.problem}", kind=error.kind, hint=error.hint
+                ) from error
         self.images: tuple[str, ...] = tuple(first_use)
         """Every image that a sample names, once, in order of first use."""
 

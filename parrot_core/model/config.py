@@ -55,8 +55,8 @@ class ParrotConfig(PreTrainedConfig):
         reweighting: `input_plus_experts` (paper: H + α·MoE(H)) or `experts_plus_weighted_input`
             (released checkpoints: MoE(H) + w·H).
         alpha: α of equation 5, or the released form's w. The paper gives no value.
-        vision_feature_dropout: In training, the share of the channels of Z_v that are zeroed, the same
-            for all tokens of an image. The paper has none; few pictures need it.
+        vision_feature_dropout: In training, the share of the channels of Z_v that are zeroed, the
+            same for all tokens of an image. The paper has none; few pictures need it.
 
     Raises:
         UsageError: if a setting has no meaning, with what would be right.

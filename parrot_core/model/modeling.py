@@ -404,7 +404,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         features = vision_features.to(weight.device, weight.dtype)
         if self.training and self.config.vision_feature_dropout:
             kept = torch.ones_like(features[:, :1])  # [M, 1, D_v]: one draw for all of its tokens
-            features = features * F.dropout(kept, self.config.vision_feature_dropout)
+            features = features * nn.functional.dropout(kept, self.config.vision_feature_dropout)
         visual: Tensor = self.projector(features)
         return visual
 

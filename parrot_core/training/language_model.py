@@ -1,4 +1,4 @@
-"""The stage before stage 1 of recipes without a pretrained language model: one trained on text alone.
+"""The stage before stage 1 of recipes without a pretrained language model: one from text alone.
 
 It stands in for the Qwen models of the paper where there is no model hub. The architecture is
 theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
@@ -7,6 +7,7 @@ theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -79,7 +80,7 @@ def train_language_model(
     _begin_with_word_vectors(model, tokenizer, samples.samples)
     _begin_with_matching_heads(model)
 
-    # Text is encoded as it will be beside pictures; which image processor it is makes no difference.
+    # Text is encoded as it will be beside pictures; which image processor it is does not matter.
     processor = ParrotProcessor(efficientnet_lite0_images(_ANY_SIZE), tokenizer)
     collate = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
 
@@ -215,7 +216,7 @@ def _begin_with_matching_heads(model: Qwen2ForCausalLM) -> None:
 
     Their queries and keys are the same projection; comparing two names is learned from there.
     """
-    for layer in model.model.layers[:2]:
+    for layer in cast(Any, model.model).layers[:2]:  # typed there as any module
         attention = layer.self_attn
         rows = attention.q_proj.weight.shape[0] // 2
         projection = torch.randn(rows, model.config.hidden_size) * 2 / model.config.hidden_size**0.5

@@ -145,15 +145,16 @@ def _arguments(schedule: Schedule, scratch: Path) -> TrainingArguments:
     )
 
 
-class _Trainer(Trainer):  # type: ignore[misc]  # untyped in part
+class _Trainer(Trainer):
     """The library's, with learning rates of single parameters."""
 
     schedule: Schedule
 
     def _get_train_sampler(self, train_dataset: Dataset[Sample] | None = None) -> Sampler[int]:
         """Batches of samples that are about equally long, so that little is padding."""
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
-        lengths = [sum(len(turn.text) for turn in dataset[i].turns) for i in range(len(dataset))]
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+        samples: Iterable[Sample] = (dataset[index] for index in range(len(dataset)))
+        lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
         return LengthGrouped(
             lengths, batch_size=self.schedule.global_batch_size, seed=self.args.seed
         )
@@ -164,7 +165,8 @@ class _Trainer(Trainer):  # type: ignore[misc]  # untyped in part
             schedule = self.schedule
             own = schedule.learning_rates or {}
             groups: dict[float, list[nn.Parameter]] = {}
-            for name, parameter in (model or self.model).named_parameters():
+            learner: Any = model or self.model
+            for name, parameter in learner.named_parameters():
                 if parameter.requires_grad:
                     rate = own.get(name, schedule.learning_rate)
                     groups.setdefault(rate, []).append(parameter)
@@ -220,7 +222,7 @@ class LengthGrouped(Sampler[int]):
             yield from batch
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class _Watch(TrainerCallback):
     """Turns the library's events into Parrot's log and progress."""
 
     def __init__(self, *, log: Log, on_progress: Callable[[Progress], None] | None) -> None:

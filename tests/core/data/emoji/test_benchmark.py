@@ -98,7 +98,7 @@ def test_a_pair_asks_of_one_picture_with_its_name_and_with_another(rows, pool, c
         assert {first["answer"], second["answer"]} == {"Yes", "No"}
         name = names[shown(first)]
         for row in (first, second):
-            is_named = f": {name}" in row["question"] or f"：{name}" in row["question"]
+            is_named = f": {name}" in row["question"] or f"： {name}" in row["question"]
             assert is_named == (row["answer"] == "Yes")
 
 

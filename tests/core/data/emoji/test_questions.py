@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -83,14 +84,62 @@ def test_too_few_concepts_are_an_error():
         ConceptPool(OTHERS[:3])
 
 
+def in_two_languages(codepoints, en, tr, *, keywords=()):
+    return Concept(
+        codepoints=codepoints,
+        group="animals-nature",
+        subgroup="animal-mammal",
+        names={"en": en, "tr": tr},
+        keywords={"en": tuple(keywords), "tr": ()},
+    )
+
+
+CAT = in_two_languages("a", "cat", "kedi", keywords=["animal", "whiskers"])
+DOG = in_two_languages("b", "dog", "köpek", keywords=["animal", "bark"])
+FILLERS = [in_two_languages(str(n), f"thing{n}", f"şey{n}") for n in range(3)]
+WORDS = {one.codepoints: {*one.names.values(), *one.keywords["en"]} for one in (CAT, DOG, *FILLERS)}
+
+
 @given(seed=st.integers(0, 500), size=st.integers(1, 4))
-def test_a_context_fits_its_concept_and_no_other(seed, size):
-    cat = concept("a", en="cat", keywords=["animal", "pet", "whiskers"])
-    dog = concept("b", en="dog", keywords=["animal", "pet"])
-    pool = ConceptPool([cat, dog, *OTHERS])
-    for one, other in ((cat, dog), (dog, cat)):
-        words = pool.context(one, random.Random(seed), language="en", size=size)
-        assert 1 <= len(words) <= size
-        assert len(set(words)) == len(words)
-        assert set(words) <= {one.names["en"], *one.keywords["en"]}
-        assert not set(words) <= {other.names["en"], *other.keywords["en"]}
+def test_a_context_is_a_concepts_names_and_keywords(seed, size):
+    pool = ConceptPool([CAT, DOG, *FILLERS])
+    words = pool.context(CAT, random.Random(seed), languages=("en", "tr"), size=size)
+    assert 1 <= len(words) <= size
+    assert set(words) <= WORDS["a"]
+
+
+def test_a_context_draws_every_word_and_names_most():
+    pool, draw = ConceptPool([CAT, DOG, *FILLERS]), random.Random(0)
+    contexts = [pool.context(CAT, draw, languages=("en", "tr"), size=4) for _ in range(400)]
+    words = [word for context in contexts for word in context]
+    assert set(words) == WORDS["a"]
+    # Half of the words are Turkish, where there is no keyword; a quarter of the others is one.
+    assert 0.8 < sum(word in CAT.names.values() for word in words) / len(words) < 0.95
+    assert {len(context) for context in contexts} == {1, 2, 3, 4}
+
+
+def test_a_language_alone_gives_words_of_it_alone():
+    pool = ConceptPool([CAT, DOG, *FILLERS])
+    assert set(pool.context(CAT, random.Random(0), languages=("tr",), size=4)) == {"kedi"}
+
+
+@given(seed=st.integers(0, 300), count=st.integers(0, 2))
+def test_a_mixed_context_keeps_each_concepts_words_together(seed, count):
+    pool = ConceptPool([CAT, DOG, *FILLERS])
+    others = FILLERS[:count]
+    words = pool.mixed_context(
+        CAT, random.Random(seed), languages=("en", "tr"), size=3, others=others
+    )
+    owners = [next(key for key, own in WORDS.items() if word in own) for word in words]
+    runs = [key for key, _ in itertools.groupby(owners)]
+    assert sorted(runs) == sorted(["a", *(other.codepoints for other in others)])
+
+
+def test_the_concept_asked_about_stands_anywhere_in_a_mixed_context():
+    pool, draw = ConceptPool([CAT, DOG, *FILLERS]), random.Random(0)
+    begins = {
+        pool.mixed_context(CAT, draw, languages=("en",), size=2, others=[FILLERS[0]])[0]
+        in WORDS["a"]
+        for _ in range(40)
+    }
+    assert begins == {True, False}

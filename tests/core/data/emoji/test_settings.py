@@ -33,7 +33,7 @@ def test_settings_are_chosen_without_the_test_style_on_one_that_training_does_no
         ({"stage2_languages": {"en": 1.2, "tr": -0.2}}, "stage2_languages: shares"),
         ({"stage1_languages": {"de": 1.0}}, "stage1_languages: 'de' is not among"),
         ({"languages": ("en", "xx")}, "unknown language 'xx'"),
-        ({"foreign_context": 1.5}, "foreign_context = 1.5"),
+        ({"other_concepts": -1}, "other_concepts = -1, not a count"),
         ({"context_size": 0}, "context_size = 0"),
         ({"naming_questions": -1}, "naming_questions = -1"),
         ({"yes_no_pairs": -1}, "yes_no_pairs = -1"),
@@ -47,5 +47,5 @@ def test_a_setting_that_cannot_be_is_named(changes, fault):
 
 def test_all_faults_are_told_at_once():
     with pytest.raises(UsageError) as caught:
-        DemoSettings(test_style="crayon", context_size=0, foreign_context=-1)
+        DemoSettings(test_style="crayon", context_size=0, other_concepts=-1)
     assert caught.value.problem.count(";") == 2

@@ -41,9 +41,7 @@ def make(pool, wording):
 
 @pytest.fixture
 def texts(pool, wording):
-    return text_samples(
-        pool, wording, samples=TEXT_KINDS, context_size=3, foreign_context=0.5, seed=0
-    )
+    return text_samples(pool, wording, samples=TEXT_KINDS, context_size=3, other_concepts=2, seed=0)
 
 
 def turns(record):
@@ -141,17 +139,76 @@ def test_every_language_has_as_many_texts_and_no_picture(texts, pool):
     assert not any("image" in record for record in texts)
 
 
-def test_texts_are_of_the_language_or_another_as_often_as_told(pool, wording):
-    for share, expected in ((0.0, False), (1.0, True)):
-        records = text_samples(
-            pool, wording, samples={"naming": 1}, context_size=2, foreign_context=share, seed=0
-        )
-        for record in records:
-            concept = concepts_by_key(pool)[record["concept"]]
+def spoken_of(record, pool):
+    """The concepts of which a text's first line has words, by their names and keywords."""
+    line = turns(record)[0].splitlines()[0].split()
+    owned = {
+        concept.codepoints: {
+            *concept.names.values(),
+            *(word for words in concept.keywords.values() for word in words),
+        }
+        for concept in pool.concepts
+    }
+    assert set(line) <= set().union(*owned.values())
+    # The fixture's keywords belong to whole subgroups; names tell concepts apart.
+    return {key for key in owned if set(line) & set(concepts_by_key(pool)[key].names.values())}
+
+
+def offered(record):
+    """The names that a question offers: a choice's four options."""
+    return [line[3:] for line in turns(record)[0].splitlines()[-4:]]
+
+
+def test_a_context_speaks_of_the_concept_and_at_most_so_many_others(texts, pool):
+    most = Counter()
+    for record in texts:
+        if record["kind"] in {"naming", "yes_no", "choice"}:
+            others = spoken_of(record, pool) - {record["concept"]}
+            most[record["kind"]] = max(most[record["kind"]], len(others))
+    assert most == {"naming": 0, "yes_no": 2, "choice": 2}
+
+
+def test_no_wrong_option_is_one_of_the_other_concepts_spoken_of(texts, pool):
+    mixed = 0
+    for record in texts:
+        if record["kind"] == "choice":
             code = record["language"]
-            own = {concept.names[code], *concept.keywords[code]}
-            context = turns(record)[0].splitlines()[0].split(wording[code].separator)
-            assert set(context).isdisjoint(own) == expected
+            others = spoken_of(record, pool) - {record["concept"]}
+            named = {concepts_by_key(pool)[key].names[code] for key in others}
+            assert named.isdisjoint(offered(record))
+            assert turns(record)[1] in offered(record)
+            mixed += bool(others)
+    assert mixed > 10
+
+
+def test_no_name_that_deserves_a_no_is_one_of_the_other_concepts_spoken_of(texts, pool, wording):
+    denied = 0
+    for record in texts:
+        if record["kind"] == "yes_no":
+            code = record["language"]
+            question, answer = turns(record)
+            _, asked = question.split("\n", 1)
+            others = spoken_of(record, pool) - {record["concept"]}
+            named = {concepts_by_key(pool)[key].names[code] for key in others}
+            of_others = {t.format(name=name) for t in wording[code].yes_no for name in named}
+            assert asked not in of_others
+            denied += bool(others) and answer == LANGUAGES[code].no
+    assert denied > 10
+
+
+def test_without_other_concepts_every_word_is_of_the_one_asked_about(pool, wording):
+    records = text_samples(
+        pool,
+        wording,
+        samples={"naming": 1, "yes_no": 2, "choice": 1},
+        context_size=3,
+        other_concepts=0,
+        seed=0,
+    )
+    for record in records:
+        concept = concepts_by_key(pool)[record["concept"]]
+        own = {*concept.names.values(), *(w for ws in concept.keywords.values() for w in ws)}
+        assert set(turns(record)[0].splitlines()[0].split()) <= own
 
 
 def test_translations_ask_with_the_name_in_another_language(texts, pool):
@@ -174,7 +231,7 @@ def test_a_language_alone_can_be_asked(materials):
         load_wording(["tr"]),
         samples={"naming": 1, "category": 1},
         context_size=2,
-        foreign_context=0.5,
+        other_concepts=2,
         seed=0,
     )
     assert len(records) == 2 * len(pool.concepts)
