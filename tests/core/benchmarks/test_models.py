@@ -13,7 +13,7 @@ from parrot_core.benchmarks import run
 from parrot_core.benchmarks.base import Prompt
 from parrot_core.benchmarks.models import load_transformers_model, weights_digest
 from parrot_core.errors import MissingError, UsageError
-from tests.conftest import byte_tokenizer
+from tests.conftest import byte_tokenizer, tiny_parrot
 from tests.core.benchmarks.test_tables import encoded, picture, write
 
 CHAT = (
@@ -116,6 +116,17 @@ def test_any_model_of_transformers_is_evaluated_end_to_end(folder, tmp_path):
     report = run([path], answerer, output=tmp_path / "run")
     assert report.languages["en"].n == 3
     assert answerer.identity["weights"] == weights_digest(folder)
+
+
+def test_a_parrot_answers_alike_by_either_way_of_loading(tmp_path):
+    from parrot_cli.eval.models import load_answerer
+
+    model, processor = tiny_parrot()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    own = load_answerer(str(tmp_path), batch_size=8, max_new_tokens=6, device=None)
+    general = load_transformers_model(str(tmp_path), batch_size=8, max_new_tokens=6)
+    assert list(own.answer(prompts())) == list(general.answer(prompts()))
 
 
 def test_a_prompt_without_a_picture_is_answered(folder):
