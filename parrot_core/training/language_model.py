@@ -171,7 +171,7 @@ def word_vectors(documents: Sequence[Sequence[int]], *, vocabulary: int, size: i
         [(row, token) for row, document in enumerate(documents) for token in set(document)]
     )
     present = torch.sparse_coo_tensor(
-        pairs.T, torch.ones(len(pairs)), (len(documents), vocabulary)
+        pairs.T, torch.ones(len(pairs)), (len(documents), vocabulary), check_invariants=True
     ).coalesce()
     together = torch.sparse.mm(present.T.coalesce(), present.to_dense())  # [vocabulary, vocabulary]
     alone = together.diagonal().clamp_min(1.0)

@@ -137,6 +137,7 @@ def _arguments(schedule: Schedule, scratch: Path) -> TrainingArguments:
         data_seed=schedule.seed,
         logging_steps=LOGGED_EVERY,
         logging_first_step=True,
+        logging_nan_inf_filter=False,  # a loss that is no number is to be seen, not averaged away
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -279,10 +280,12 @@ class _Watch(TrainerCallback):
         self,
         args: TrainingArguments,  # noqa: ARG002 - the library's arguments
         state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002
+        control: TrainerControl,
         **_: Any,  # noqa: ANN401
     ) -> None:
-        """Reports progress."""
+        """Reports progress, and has the last step logged, which the library leaves out."""
+        if state.global_step == state.max_steps:
+            control.should_log = True
         if self._on_progress is not None:
             self._on_progress(
                 Progress(step=state.global_step, steps=state.max_steps, loss=self.loss)

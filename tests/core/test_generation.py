@@ -1,0 +1,128 @@
+import pytest
+import torch
+
+from parrot_core.errors import MissingError
+from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, stream
+from parrot_core.languages import get_language
+
+QUESTIONS = {
+    "en": "What is in this picture?",
+    "tr": "Bu resimde ne görülüyor?",
+    "ar": "ماذا يظهر في هذه الصورة؟",
+    "zh": "这张图片里有什么？",
+}
+
+
+@pytest.fixture
+def conversations(tiny):
+    """One, two and no pictures, of several lengths: what a batch mixes."""
+    return [
+        ask("What is this?", images=[tiny.image(0)]),
+        ask(
+            "Which of the two is the larger one, do you think?",
+            images=[tiny.image(1), tiny.image(2)],
+        ),
+        ask("Bu ne?"),
+    ]
+
+
+def test_a_batch_answers_as_its_members_do_alone(parrot, conversations):
+    together = answer(*parrot, conversations, max_new_tokens=8)
+    for one, conversation in zip(together, conversations, strict=True):
+        (alone,) = answer(*parrot, [conversation], max_new_tokens=8)
+        assert one.text == alone.text
+        assert len(one.routing or ()) == len(conversation.images)
+        for row, expected in zip(one.routing or (), alone.routing or (), strict=True):
+            assert row == pytest.approx(expected, abs=1e-5)
+    assert len({one.text for one in together}) == 3
+
+
+def test_each_picture_is_routed_and_the_weights_sum_to_1(parrot, conversations):
+    rows = routing(*parrot, conversations[:2])
+    assert len(rows) == 3
+    for row in rows:
+        assert len(row) == parrot[0].config.num_experts
+        assert sum(row) == pytest.approx(1, abs=1e-5)
+    (first, second) = answer(*parrot, conversations[:2], max_new_tokens=2)
+    flat = [*first.routing, *second.routing]
+    for row, expected in zip(rows, flat, strict=True):
+        assert row == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_answer_ends_where_it_is_told(parrot, conversations):
+    (short,) = answer(*parrot, conversations[:1], max_new_tokens=2)
+    (long,) = answer(*parrot, conversations[:1], max_new_tokens=12)
+    assert len(short.text) <= 2
+    assert len(long.text) > len(short.text)
+
+
+def test_without_experts_there_is_no_routing(tiny, conversations):
+    replies = answer(*tiny.parrot(experts_enabled=False), conversations, max_new_tokens=2)
+    assert [reply.routing for reply in replies] == [None] * 3
+
+
+def test_streamed_pieces_are_the_answer(parrot, conversations):
+    for conversation in conversations:
+        (whole,) = answer(*parrot, [conversation], max_new_tokens=10)
+        assert "".join(stream(*parrot, conversation, max_new_tokens=10)).strip() == whole.text
+
+
+def test_an_error_while_streaming_reaches_the_reader(parrot, conversations, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(parrot[0]), "generate", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(stream(*parrot, conversations[0]))
+
+
+@pytest.mark.parametrize("asked_in", QUESTIONS)
+@pytest.mark.parametrize("wanted", QUESTIONS)
+def test_the_answers_language_is_asked_for_only_where_the_question_is_in_another(asked_in, wanted):
+    question = QUESTIONS[asked_in]
+    (turn,) = ask(question, language=wanted).messages
+    request = get_language(wanted).answer_request
+    assert turn["content"] == (question if asked_in == wanted else f"{question} {request}")
+
+
+def test_nothing_is_asked_for_where_no_language_is_wanted_or_none_recognised():
+    for question in QUESTIONS.values():
+        assert ask(question).messages[0]["content"] == question
+    assert ask("123?", language="tr").messages[0]["content"] == "123?"
+
+
+def test_a_placeholder_stands_for_each_picture_and_earlier_turns_stay(tiny):
+    history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    asked = ask("What?", images=[tiny.image(0), tiny.image(1)], history=history)
+    assert asked.messages[:2] == history
+    assert asked.messages[2]["content"] == "<image>\n<image>\nWhat?"
+    assert len(asked.images) == 2
+    assert len(history) == 2
+
+
+def test_what_was_said_before_changes_the_answer(parrot, tiny):
+    alone = ask("What?", images=[tiny.image(0)])
+    before = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    later = Conversation(messages=[*before, *alone.messages], images=alone.images)
+    one, other = answer(*parrot, [alone, later], max_new_tokens=8)
+    assert one.text != other.text
+
+
+def test_a_checkpoint_is_loaded_for_use(parrot, conversations, tmp_path):
+    model, processor = parrot
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded = load_for_use(tmp_path, device="cpu")
+    assert not loaded[0].training
+    assert loaded[0].device == torch.device("cpu")
+    expected = answer(*parrot, conversations, max_new_tokens=6)
+    assert [a.text for a in answer(*loaded, conversations, max_new_tokens=6)] == [
+        a.text for a in expected
+    ]
+
+
+def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path):
+    with pytest.raises(MissingError, match=r"has no config\.json"):
+        load_for_use(tmp_path)
+    with pytest.raises(MissingError, match="does not exist"):
+        load_for_use(tmp_path / "nowhere")
