@@ -44,13 +44,16 @@ def draw_languages(report: "Report", path: Path) -> None:
     _save(figure, path)
 
 
-def draw_radar(series: Mapping[str, Mapping[str, float]], path: Path, *, title: str) -> None:
+def draw_radar(
+    series: Mapping[str, Mapping[str, float]], path: Path, *, title: str, caption: str
+) -> None:
     """Draws each series as a polygon over common axes, in percent; gaps are left open.
 
     Args:
         series: Shares in 0..1 by axis, by what the legend calls them.
         path: Picture to write; its ending says which kind.
         title: Above the picture.
+        caption: Below it: how the figures came about.
     """
     names = list(dict.fromkeys(axis for values in series.values() for axis in values))
     angles = [2 * math.pi * place / len(names) for place in range(len(names))]
@@ -71,7 +74,8 @@ def draw_radar(series: Mapping[str, Mapping[str, float]], path: Path, *, title: 
     axes.set_xticks(angles, names)
     axes.set_ylim(0, 100)
     axes.set_title(f"{title} (%)", fontsize=11)
-    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    figure.legend(loc="outside upper right", frameon=False, fontsize=8)
+    figure.supxlabel(caption, fontsize=7)
     _save(figure, path)
 
 

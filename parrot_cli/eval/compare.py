@@ -37,6 +37,9 @@ def compare(
             },
             output,
             title=str(found.reports[0]["benchmark"]),
+            caption="form: {form}; scorer: {scorer}; n = {n}; measured here".format(
+                **found.reports[0]
+            ),
         )
     if as_json:
         print_json(
@@ -79,14 +82,15 @@ def radar(
             f"a radar needs three benchmarks or more, these runs are of {len(axes)}",
             hint="Name runs of more benchmarks, or use `parrot eval compare`.",
         )
-    draw_radar(series, output, title="measured")
+    scorers = ", ".join(sorted({load_report(path)["scorer"] for path in runs}))
+    draw_radar(series, output, title="benchmarks", caption=f"scorer: {scorers}; measured here")
     print_line(str(output))
 
 
-def _draw(series: dict[str, dict[str, float]], folder: Path, *, title: str) -> None:
+def _draw(series: dict[str, dict[str, float]], folder: Path, *, title: str, caption: str) -> None:
     from parrot_cli.eval.charts import draw_radar
 
     folder.mkdir(parents=True, exist_ok=True)
     if len(next(iter(series.values()))) >= 3:
         for ending in ("png", "svg"):
-            draw_radar(series, folder / f"radar.{ending}", title=title)
+            draw_radar(series, folder / f"radar.{ending}", title=title, caption=caption)

@@ -25,6 +25,8 @@ def load_answerer(
         return _load_parrot(
             Path(name), batch_size=batch_size, max_new_tokens=max_new_tokens, device=device
         )
+    import parrot_core.model  # noqa: F401 - makes Parrot known to the Auto classes, for hub names
+
     return load_transformers_model(
         name, batch_size=batch_size, max_new_tokens=max_new_tokens, device=device
     )

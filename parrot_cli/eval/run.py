@@ -35,6 +35,9 @@ def evaluate(
     data_root: Annotated[
         Path, typer.Option(help="Folder of the named benchmarks' tables.", envvar="LMUData")
     ] = Path("data/benchmarks"),
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch tables that are missing, where published.")
+    ] = False,
     lang: Annotated[
         str | None,
         typer.Option(help="tr,ar or all, which is every language there is. [default: all]"),
@@ -88,11 +91,12 @@ def evaluate(
     from parrot_cli.output import live_line, note, print_json
     from parrot_core.benchmarks import Settings, run, score_predictions
     from parrot_core.benchmarks.answers import Share
+    from parrot_core.benchmarks.download import fetch_tables
     from parrot_core.benchmarks.export import write_report
     from parrot_core.benchmarks.judge import Judge
     from parrot_core.benchmarks.matching import check_scorer
     from parrot_core.benchmarks.published import published_rows
-    from parrot_core.benchmarks.registry import expand_data
+    from parrot_core.benchmarks.registry import expand_data, get_benchmark
     from parrot_core.benchmarks.runner import UnfinishedError, load_task
     from parrot_core.languages import parse_languages
 
@@ -113,6 +117,14 @@ def evaluate(
     key = os.environ.get(key_variable)
     target = benchmark if benchmark is not None else expand_data(data or Path())
     languages = None if lang in (None, "all") else parse_languages(lang)
+    if download and benchmark is not None:
+        known = get_benchmark(benchmark)
+        fetch_tables(
+            known,
+            data_root,
+            languages=languages or known.languages,
+            on_progress=lambda name: note(f"fetches {name} into {data_root}"),
+        )
     judge = None
     if judge_url or judge_model:
         judge = Judge(endpoint=_endpoint(judge_url, judge_model, key, what="judge"))
@@ -175,12 +187,18 @@ def evaluate(
 
 def _draw(report: "Report", folder: Path) -> None:
     from parrot_cli.eval.charts import draw_languages, draw_radar
+    from parrot_core.benchmarks.export import describe
 
     for ending in ("png", "svg"):
         draw_languages(report, folder / f"languages.{ending}")
         if len(report.languages) >= 3:
             series = {report.model: {code: e.value for code, e in report.languages.items()}}
-            draw_radar(series, folder / f"radar.{ending}", title=report.benchmark)
+            draw_radar(
+                series,
+                folder / f"radar.{ending}",
+                title=report.benchmark,
+                caption=describe(report),
+            )
 
 
 def _default_folder(benchmark: str | None, data: Path | None, model: str | None) -> Path:

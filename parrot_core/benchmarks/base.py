@@ -117,7 +117,7 @@ class Benchmark:
         languages: Codes of the languages that it has.
         form: How it is scored, one of `forms.FORMS`; None if the table decides.
         prompt_style: How questions are put, one of `prompts.STYLES`.
-        source: Where its tables may be fetched from, with `{table}` for the name; None if nowhere.
+        source: Where its tables are published, `{language}` in the toolkit's spelling, if known.
         note: What a reader of its figures should know.
     """
 

@@ -103,7 +103,8 @@ def describe(report: Report) -> str:
         if report.prompt
         else "answers collected elsewhere"
     )
-    return f"form: {report.form}; scorer: {report.scorer}; {prompt}; measured here"
+    counted = f"n = {report.pooled.main.n}"
+    return f"form: {report.form}; scorer: {report.scorer}; {prompt}; {counted}; measured here"
 
 
 def percent(value: float) -> str:

@@ -87,7 +87,8 @@ def _read(prediction: str, items: tuple[tuple[str, str], ...]) -> str | None:
     sides = _sides(choices)
     if sides and len(choices) == len(sides):
         side = yes_no.infer_yes_no(prediction)
-        return sides.get(side) if side else None
+        if side or all(map(yes_no.side_of_option, choices.values())):
+            return sides.get(side) if side else None
     texts = read_text(reading, choices)
     if texts is not None:
         if not texts and sides and (side := yes_no.infer_yes_no(prediction)):
@@ -110,6 +111,8 @@ def _sides(choices: dict[str, str]) -> dict[str, str] | None:
     sides: dict[str, str] = {}
     for letter, text in choices.items():
         side = yes_no.side_of_option(text)
+        if side is None and len(choices) == 2:  # "Yes, it is" against "No, it is not"
+            side = yes_no.infer_yes_no(text)
         if side in sides:
             return None
         if side is not None:

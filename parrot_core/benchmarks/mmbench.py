@@ -10,6 +10,7 @@ MMBENCH = Benchmark(
     languages=PAPER_LANGUAGES,
     form="circular",
     source=(
-        "https://huggingface.co/datasets/AIDC-AI/Parrot-dataset/resolve/main/mmbench/{table}.tsv"
+        "https://huggingface.co/datasets/AIDC-AI/Parrot-dataset/resolve/main/"
+        "mmbench/mmbench_dev_{language}.tsv"
     ),
 )

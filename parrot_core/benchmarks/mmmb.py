@@ -8,7 +8,10 @@ MMMB = Benchmark(
     title="MMMB",
     tables=("MMMB_{language}", "mmmb_{language}", "mmmb_yesno_{language}"),
     languages=PAPER_LANGUAGES,
-    source="https://huggingface.co/datasets/AIDC-AI/Parrot-dataset/resolve/main/mmmb/{table}.tsv",
+    source=(
+        "https://huggingface.co/datasets/AIDC-AI/Parrot-dataset/resolve/main/"
+        "mmmb/mmmb_{language}.tsv"
+    ),
     note=(
         "The released tables are multiple choice and fewer than 2,000 questions a language; the "
         "Yes/No pairs of section 2.4 are scored where a table has them."

@@ -70,7 +70,8 @@ def find_tables(benchmark: Benchmark, folder: Path, *, languages: Sequence[str])
             names = ", ".join(f"{name}.tsv" for name in benchmark.table_names(language))
             raise MissingError(
                 f"no table of {benchmark.name} for {language} in {folder}",
-                hint=f"Put one of these there: {names}; or name the folder with --data-root.",
+                hint=f"Put one of these there: {names}; name the folder with --data-root; "
+                "or fetch what is published with --download.",
             )
         tables[language] = found
     return tables

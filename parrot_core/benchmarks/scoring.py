@@ -144,12 +144,13 @@ def circular(
         as_toolkit: Judge by the rows that were answered, and drop groups without their first row.
 
     Raises:
-        UsageError: if a rotation was not answered, unless scored as the toolkit does.
+        UsageError: if a rotation is missing or was not answered, unless scored as the toolkit does.
     """
     groups: dict[tuple[str, int], list[Graded]] = defaultdict(list)
     for answer in graded:
         groups[_group(answer.question)].append(answer)
     if not as_toolkit:
+        _refuse_incomplete_groups(questions)
         refuse_missing(questions, {answer.question.key for answer in graded})
     results = []
     for (_, number), answers in sorted(groups.items()):
@@ -174,6 +175,20 @@ def circular(
 def _group(question: Question) -> tuple[str, int]:
     number = question.index % ROTATION if question.group is None else question.group
     return question.table, number
+
+
+def _refuse_incomplete_groups(questions: Iterable[Question]) -> None:
+    """Refuses a table in which a question has fewer rows than options: one rotation for each."""
+    groups: dict[tuple[str, int], list[Question]] = defaultdict(list)
+    for question in questions:
+        groups[_group(question)].append(question)
+    for (table, number), rows in groups.items():
+        options = max(len(question.options) for question in rows)
+        if len(rows) < options:
+            raise UsageError(
+                f"question {number} of {table} has {len(rows)} rotations of its {options} options",
+                hint="Complete the table, or score it with --form 'multiple choice'.",
+            )
 
 
 def refuse_missing(questions: Iterable[Question], answered: set[str]) -> None:

@@ -136,6 +136,7 @@ def _arguments(schedule: Schedule, scratch: Path) -> TrainingArguments:
         seed=schedule.seed,
         data_seed=schedule.seed,
         logging_steps=LOGGED_EVERY,
+        logging_first_step=True,
         logging_nan_inf_filter=False,  # a loss that is no number is to be seen, not averaged away
         save_strategy="no",
         report_to="none",

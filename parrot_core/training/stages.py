@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerFast
 
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
@@ -149,13 +150,16 @@ def _join(
                 hint="Train it first: parrot train --stage language-model --recipe FILE",
             )
         source = str(found)
+    # AutoTokenizer takes whatever lies beside a Qwen2 model for Qwen's own tokenizer.
+    trained_here = recipe.language_model is not None
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source) if trained_here else source
     encoder, image_processor, layer = load_vision_encoder(settings)
     logger.info("joins the language model of %s and %s", source, settings.vision_encoder)
     return join_parrot(
         language_model=source,
         vision_encoder=encoder,
         image_processor=image_processor,
-        tokenizer=source,
+        tokenizer=tokenizer,
         generator=generator,
         vision_feature_layer=layer,
         experts_enabled=False,

@@ -155,6 +155,19 @@ def test_runs_stand_beside_each_other(tmp_path):
     assert comparison["differences"][0]["p_value"] == 1.0
 
 
+def test_models_over_several_benchmarks_make_a_radar(tmp_path):
+    runs = [scored_run(tmp_path, name) for name in ("first", "second", "third")]
+    with pytest.raises(UsageError, match="needs three benchmarks or more, these runs are of 1"):
+        invoke("radar", *runs)
+    for number, run in enumerate(runs):
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        report["benchmark"] = f"benchmark {number}"
+        (run / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    invoke("radar", *runs, "--output", tmp_path / "radar.svg")
+    drawn = (tmp_path / "radar.svg").read_text(encoding="utf-8")
+    assert drawn.startswith("<?xml")
+
+
 def test_unlike_runs_are_not_compared(tmp_path):
     first = scored_run(tmp_path, "first")
     second = scored_run(tmp_path, "second", scorer="vlmevalkit")

@@ -7,8 +7,8 @@ Everything here is about writing, not about language: what a language's words me
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 _EMOJI_LETTERS = str.maketrans({"🅰": "A", "🅱": "B", "🅾": "O"})
 
@@ -40,7 +40,7 @@ _HAN = (
 _MARKS = r"\u0300-\u036f\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0e31-\u0e4e"
 _TOKEN = re.compile(
     rf"[{_HAN}]"
-    r"|\d+(?:[.,]\d+)*"
+    r"|(?<![\w.)])[-−]\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*"
     rf"|(?:[^\W\d_{_HAN}][{_MARKS}]*)+"
     r"|\n|[^\w\s]|_"
 )
@@ -49,8 +49,7 @@ _SCRIPT_RUN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, number, ideograph, line end or punctuation mark.
 
     Attributes:
@@ -107,7 +106,7 @@ def tokenize(text: str) -> list[Token]:
 def _tokens(text: str) -> Iterator[Token]:
     for match in _TOKEN.finditer(text):
         found, start = match[0], match.start()
-        if not (found[0].isalnum()):
+        if not (found[0].isalnum() or found[-1].isdigit()):
             yield Token(found, "", start, match.end())
         elif len(found) == 1 or found.isascii():
             yield Token(found, fold(found), start, match.end())

@@ -26,7 +26,7 @@ _TURKISH_ENDING = re.compile(
     r"(?:[yn]?[iu]|[yn]?[ae]|[dt][ae]n?|n?[iu]n|y?l[ae]|nd[ae]n?)?"
     r"(?:d[iu]r|t[iu]r|y?d[iu]|ym[iu]s|l[ae]r)?"
 )
-_ONLY_TURKISH = re.compile(r"l[ae]r|[dt][iu]r$")
+_ONLY_TURKISH = re.compile(r"l[ae]r|[dt][iu]r$|n[iu]n$")
 _SOFTENED = str.maketrans({"k": "ğ", "ç": "c", "p": "b", "t": "d"})
 
 _HANGUL = re.compile(r"[가-힣]+")

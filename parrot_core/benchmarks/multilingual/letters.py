@@ -109,7 +109,7 @@ def _meanings(token: Token, choices: dict[str, str]) -> frozenset[str]:
 
 
 def _inside_a_word(reading: Reading, index: int) -> bool:
-    """Whether a letter is part of something longer: `3D`, `B-52`, `it's`, `C'est`, `D.C.`, `°C`."""
+    """Whether a letter is part of something longer: `3D`, `A-D`, `it's`, `C'est`, `D.C.`, `°C`."""
     tokens, token = reading.tokens, reading.tokens[index]
     before = tokens[index - 1] if index and tokens[index - 1].end == token.start else None
     after = (
@@ -137,10 +137,13 @@ def _inside_a_word(reading: Reading, index: int) -> bool:
     if after.text == "'" and following.is_word:
         quoted = before is not None and before.text == "'"
         return not quoted and _TURKISH_ENDING.fullmatch(following.folded) is None
-    if after.text == "-" and following.text[0].isdigit():
+    if after.text in "-–" and (following.text[0].isdigit() or _is_capital(following)):
         return True
-    initials = after.text == "." and len(following.text) == 1 and following.text.isupper()
-    return initials and following.text.isascii()
+    return after.text == "." and _is_capital(following)
+
+
+def _is_capital(token: Token) -> bool:
+    return len(token.text) == 1 and token.text.isascii() and token.text.isupper()
 
 
 def _is_glued_letter(neighbour: Token, token: Token) -> bool:

@@ -38,10 +38,13 @@ class PhraseBook:
 
     def all_at(self, parts: Sequence[str], index: int) -> list[tuple[int, set[str]]]:
         """Returns every phrase that begins at an index, longest first."""
+        candidates = self._by_first.get(parts[index])
+        if candidates is None:
+            return []
         return [
             (len(phrase), kinds)
-            for phrase, kinds in self._by_first.get(parts[index], ())
-            if tuple(parts[index : index + len(phrase)]) == phrase
+            for phrase, kinds in candidates
+            if len(phrase) == 1 or tuple(parts[index : index + len(phrase)]) == phrase
         ]
 
 
@@ -65,6 +68,7 @@ class Lexicon:
         short_words: One-letter words that are not option letters when a word follows.
         numbers: Value of each number word.
         article_numbers: Number words that are also articles.
+        tens: Words that make another number of the one beside them.
         ordinals: Position (from 0) of each ordinal; -1 for "last".
         letters: Option positions (from 0) of a letter of any alphabet, folded.
     """
@@ -81,7 +85,8 @@ class Lexicon:
             if kind not in ("numbers", "ordinals", "last")
         ]
         yes_no_kinds = {
-            "yes", "no", "yes_alone", "no_alone", "yes_leading", "no_leading", "no_inside",
+            "yes", "no", "yes_alone", "no_alone", "yes_leading", "no_leading",
+            "yes_inside", "no_inside",
             "echo", "doubt",
         }  # fmt: skip
         self.book = PhraseBook(
@@ -97,6 +102,7 @@ class Lexicon:
         self.answer_words = {phrase[0] for phrase in self.answer_phrases if len(phrase) == 1}
         self.short_words = {phrase[0] for phrase, kind in entries if kind == "articles"}
         self.determiners = {phrase[0] for phrase, kind in entries if kind == "determiners"}
+        self.tens = {phrase[0] for phrase, kind in entries if kind == "tens"}
         self.markers = {phrase[0] for phrase, kind in entries if kind == "markers"}
         self.numbers: dict[Phrase, int] = {}
         self.ordinals: dict[Phrase, int] = {}

@@ -11,7 +11,7 @@ from parrot_core.benchmarks.multilingual.lexicon import LEXICON
 from parrot_core.benchmarks.multilingual.reading import Mention, Reading, pick
 
 _IDEOGRAPH = re.compile(r"[\u3400-\u9fff]")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NUMBER = re.compile(r"[-−]?\d+(?:[.,]\d+)*")
 # A one-character option such as 猫 is a word of its own only beside these: classifiers, colours,
 # particles and the commonest verbs; beside others it may be part of another word (熊猫, 牛奶).
 _BEFORE_ONE_IDEOGRAPH = frozenset(
@@ -66,7 +66,8 @@ def _digits(word: str) -> float | None:
     """Returns the value of digits, of any script, with thousands set off by commas."""
     if not _NUMBER.fullmatch(word):
         return None
-    thousands = re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", word)
+    word = word.replace("−", "-")
+    thousands = re.fullmatch(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", word)
     try:
         return float(word.replace(",", "" if thousands else "."))
     except ValueError:  # 1.2.3, a version or a date
@@ -98,7 +99,9 @@ def read_text(reading: Reading, choices: dict[str, str]) -> frozenset[str] | Non
             for mention in mentions
             if not reading.is_negated(mention) and not reading.is_doubted(mention)
         ]
-        return pick(reading, affirmed) or frozenset()
+        chosen = pick(reading, affirmed) or frozenset()
+        rivals = _perhaps_named(spoken, options, {first for first, _, _ in found}) - chosen
+        return frozenset() if rivals else chosen
     return _as_part(reading, spoken, options)
 
 
@@ -111,6 +114,19 @@ def is_exactly(reading: Reading, choices: dict[str, str]) -> str | None:
 
 
 _Found = tuple[int, int, frozenset[str]]
+
+
+def _perhaps_named(
+    spoken: Sequence[Token], options: dict[str, OptionText], known: set[int]
+) -> frozenset[str]:
+    """Options of one ideograph that is there where it may be a word or a part of one."""
+    return frozenset(
+        letter
+        for letter, option in options.items()
+        if len(option.words) == 1 and _IDEOGRAPH.fullmatch(option.words[0])
+        for place, token in enumerate(spoken)
+        if place not in known and token.folded == option.words[0]
+    )
 
 
 def _longest(found: list[_Found]) -> list[_Found]:
@@ -180,7 +196,7 @@ def _digit_values(spoken: Sequence[Token], options: dict[str, OptionText]) -> It
     for letter, option in options.items():
         if option.value is not None:
             for index, token in enumerate(spoken):
-                if token.text[0].isdigit() and _digits(token.folded) == option.value:
+                if token.text[-1].isdigit() and _digits(token.folded) == option.value:
                     yield index, index, frozenset((letter,))
 
 
@@ -203,7 +219,10 @@ def _number_words(spoken: Sequence[Token], options: dict[str, OptionText]) -> It
         for length in (2, 1):
             phrase = tuple(said[first : first + length])
             value = LEXICON.numbers.get(phrase) if len(phrase) == length else None
+            beside = {*said[max(0, first - 1) : first], *said[first + length : first + length + 1]}
             if value is None or (phrase in LEXICON.article_numbers and len(said) > length):
+                continue
+            if beside & LEXICON.tens:  # twenty-two, 二十
                 continue
             if float(value) in values:
                 yield first, first + length - 1, frozenset((values[float(value)],))

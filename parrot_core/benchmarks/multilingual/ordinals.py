@@ -3,7 +3,7 @@
 from parrot_core.benchmarks.multilingual.lexicon import LEXICON
 from parrot_core.benchmarks.multilingual.reading import Reading
 
-_CLASSIFIERS = frozenset(("one", "个", "個", "项", "項", "选", "er", "o", "a"))
+_CLASSIFIERS = frozenset(("one", "个", "個", "项", "項", "选", "第", "er", "o", "a"))
 
 
 def read_ordinal(reading: Reading, choices: dict[str, str]) -> str | None:
@@ -49,7 +49,8 @@ def _numbered(reading: Reading) -> tuple[set[int], list[int]]:
     nouns = [index for index in reading.spoken if "option" in reading.kinds(index)]
     for index in reading.spoken:
         text = reading.parts[index]
-        if nouns and text.isdigit() and len(text) == 1 and text != "0":
+        counted = nouns or (index and reading.parts[index - 1] == "第")
+        if counted and text.isdigit() and len(text) == 1 and text != "0":
             places.add(int(text) - 1)
         else:
             rest.append(index)

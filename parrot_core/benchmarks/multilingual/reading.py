@@ -10,6 +10,7 @@ from parrot_core.benchmarks.multilingual.lexicon import LEXICON, surface
 _SENTENCE_ENDS = frozenset(".!?。;\n…؟۔।")
 _CLAUSE_ENDS = _SENTENCE_ENDS | frozenset(",،、:—–()[]{}")
 _OPENING = frozenset("\"'([{<*_#-–—:=~|/\\`$【「『《〈.،")
+_NO_KINDS: frozenset[str] = frozenset()
 _JOINING_MARKS = frozenset(",،、/&+|\"'()[]*<>")
 
 
@@ -44,12 +45,12 @@ class Reading:
     @cached_property
     def _kinds(self) -> list[frozenset[str]]:
         """Per token, the kinds of the longest phrase that begins there or covers it."""
-        kinds: list[set[str]] = [set() for _ in self.parts]
+        kinds = [_NO_KINDS] * len(self.parts)
         for index in range(len(self.parts)):
             for length, found in LEXICON.book.all_at(self.parts, index):
                 for covered in range(index, index + length):
                     kinds[covered] |= found
-        return [frozenset(found) for found in kinds]
+        return kinds
 
     @cached_property
     def _certain(self) -> set[int]:

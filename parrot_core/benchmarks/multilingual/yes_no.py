@@ -38,7 +38,7 @@ class _Find:
     @property
     def side(self) -> str | None:
         """The side that the phrase takes wherever it stands."""
-        if "yes" in self.kinds:
+        if self.kinds & {"yes", "yes_inside"}:
             return "Yes"
         return "No" if self.kinds & {"no", "no_inside"} else None
 

@@ -69,11 +69,9 @@ class DemoSettings:
     stage2_languages: Mapping[str, float] = field(default_factory=_english_heavy)
     text_samples: Mapping[str, int] = field(
         default_factory=lambda: {
-            "naming": 12,
+            "naming": 20,
             "yes_no": 32,
-            "choice": 16,
-            "translation": 2,
-            "category": 1,
+            "choice": 10,
         }
     )
     context_size: int = 4

@@ -3,6 +3,8 @@ import random
 import subprocess
 import sys
 import time
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -13,17 +15,17 @@ from parrot_core.benchmarks.runner import UnfinishedError, make_batches
 from parrot_core.errors import UsageError
 from tests.core.benchmarks.test_tables import row, write
 
+ROOT = Path(__file__).parents[3]
 ROWS = 24
 
 
 class Echo:
-    """Answers A to even rows and B to odd ones; `seconds` for each batch."""
+    """Answers A to even rows and B to odd ones."""
 
     batch_size = 4
 
-    def __init__(self, name="echo", seconds=0.0):
+    def __init__(self, name="echo"):
         self.identity = {"name": name}
-        self.seconds = seconds
         self.asked = []
 
     def prepare(self, prompts):
@@ -31,13 +33,14 @@ class Echo:
 
     def answer(self, prompts):
         for prompt in prompts:
-            time.sleep(self.seconds / len(prompts))
             self.asked.append(prompt.key)
             yield "AB"[int(prompt.key.rpartition("/")[2]) % 2]
 
 
 def table(tmp_path, rows=ROWS):
-    return write(tmp_path / "t_tr.tsv", [row(index, question="?" * index) for index in range(rows)])
+    return write(
+        tmp_path / "t_tr.tsv", [row(index, question="?" * (index % 50)) for index in range(rows)]
+    )
 
 
 def test_a_report_gives_the_figures_of_each_language(tmp_path):
@@ -132,34 +135,52 @@ def test_batches_hold_what_is_alike_and_everything_once():
 
 
 CHILD = """
-import sys
+import sys, time
+from itertools import pairwise
 from pathlib import Path
+sys.path.insert(0, sys.argv[3])
 from parrot_core.benchmarks import run
-from tests.core.benchmarks.test_runner import Echo
-run([Path(sys.argv[1])], Echo(seconds=0.01), output=Path(sys.argv[2]))
+
+class Slow:
+    identity = {"name": "echo"}
+    batch_size = 4
+
+    def prepare(self, prompts):
+        pass
+
+    def answer(self, prompts):
+        for prompt in prompts:
+            time.sleep(0.002)
+            yield "AB"[int(prompt.key.rpartition("/")[2]) % 2]
+
+run([Path(sys.argv[1])], Slow(), output=Path(sys.argv[2]))
 """
+KILLS = 10
+KILLED = -9
 
 
 def test_killed_at_ten_moments_a_run_ends_like_one_that_was_not(tmp_path):
-    path = table(tmp_path, 60)
+    path = table(tmp_path, 400)
     whole = run([path], Echo(), output=tmp_path / "whole")
     folder = tmp_path / "killed"
     answers = folder / "answers.jsonl"
     draw = random.Random(5)
-    kills = 0
-    while kills < 10:
-        child = subprocess.Popen([sys.executable, "-c", CHILD, path, folder])
-        before = answers.stat().st_size if answers.exists() else 0
-        while child.poll() is None and (not answers.exists() or answers.stat().st_size == before):
+    sizes = [0]
+    for _ in range(KILLS):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, path, folder, str(ROOT)])
+        while child.poll() is None and (
+            not answers.exists() or answers.stat().st_size <= sizes[-1]
+        ):
             time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.008))
+        time.sleep(draw.uniform(0, 0.03))
         child.kill()
-        if child.wait() == 0:
-            break
-        kills += 1
-    assert kills >= 5
-    report = run([path], Echo(), output=folder)
+        assert child.wait() == KILLED  # in the midst of its work, not after an error of its own
+        sizes.append(answers.stat().st_size)
+    assert all(earlier < later for earlier, later in pairwise(sizes))
+    last = Echo()
+    report = run([path], last, output=folder)
+    assert 0 < len(last.asked) < 400
     assert answers.read_bytes() == (tmp_path / "whole" / "answers.jsonl").read_bytes()
     assert report == whole
     rows = [json.loads(line) for line in answers.read_text("utf-8").splitlines()]
-    assert len({row.get("key") for row in rows}) == 61
+    assert len({row.get("key") for row in rows}) == 401

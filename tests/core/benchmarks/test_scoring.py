@@ -133,6 +133,20 @@ def test_a_missing_rotation_is_an_error_that_is_named():
         scored("t4_circular_incomplete", scorer="multilingual")
 
 
+def test_a_table_without_a_rotation_is_refused(tmp_path):
+    source = SCORING / "t2_mmbench_circular" / "predictions.tsv"
+    lines = source.read_text("utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith("1000042\t")]
+    assert len(kept) == len(lines) - 1
+    path = tmp_path / "table.tsv"
+    path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    questions = read_questions(path, with_pictures=False)
+    graded = grade(questions, read_predictions(path, questions))
+    with pytest.raises(UsageError, match="question 42 of table has 2 rotations of its 3 options"):
+        score("circular", graded, questions, scorer="multilingual")
+    assert score("circular", graded, questions, scorer=TOOLKIT).main.n == 40
+
+
 def test_option_texts_such_as_none_are_texts():
     _, graded = scored("t5_vanilla_na_text", scorer="multilingual")
     said = {one.question.index: one for one in graded}
