@@ -8,7 +8,6 @@ E experts, S side of an image in pixels.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import (
     AutoModel,

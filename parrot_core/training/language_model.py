@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from parrot_core.data.collate import Collator
@@ -36,6 +36,9 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 """One special token a side, so that turns are short; a system prompt reads as the user's words."""
+
+_COLONS = (":", "\uff1a")  # as in Chinese
+_QUESTION_MARKS = ("?", "\uff1f", "\u061f")  # as in Chinese and Arabic
 
 _MAX_POSITIONS = 512
 _ANY_SIZE = 32
@@ -89,7 +92,6 @@ def train_language_model(
         encoded = encode(batch)
         names.supervise(encoded["input_ids"], encoded["labels"])
         return encoded
-
 
     with log_file(output) as log:
         loss = train(
@@ -189,12 +191,12 @@ class _NamesInQuestions:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        words = {token: tokenizer.decode([token]) for token in range(len(tokenizer))}
+        words = {token: str(tokenizer.decode([token])) for token in range(len(tokenizer))}
         self._colons = torch.tensor(
-            [token for token, word in words.items() if word.endswith((":", "："))]
+            [token for token, word in words.items() if word.endswith(_COLONS)]
         )
         self._marks = torch.tensor(
-            [token for token, word in words.items() if word.startswith(("?", "？", "؟"))]
+            [token for token, word in words.items() if word.startswith(_QUESTION_MARKS)]
         )
 
     def supervise(self, input_ids: Tensor, labels: Tensor) -> None:
@@ -241,7 +243,7 @@ def _begin_with_word_vectors(
     some = samples[:_SAMPLES_FOR_WORD_VECTORS]
     texts = [" ".join(turn.text for turn in sample.turns) for sample in some]
     documents = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    weight = model.get_input_embeddings().weight
+    weight: Tensor = cast(nn.Embedding, model.get_input_embeddings()).weight
     vocabulary, size = weight.shape
     vectors = word_vectors(documents, vocabulary=vocabulary, size=size)
     weight.mul_(0.5).add_(vectors * size**0.5 * model.config.initializer_range)
