@@ -7,15 +7,20 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from parrot_core.errors import UsageError
 from parrot_core.recipe import LanguageModelRecipe
-from parrot_core.training.language_model import train_language_model, train_tokenizer, word_vectors
+from parrot_core.training.language_model import (
+    _NamesInQuestions,
+    train_language_model,
+    train_tokenizer,
+    word_vectors,
+)
 from parrot_core.training.runs import LOG_FILE, RUN_FILE
 
 TEXTS = [
     "What is this: a grey cat? cat",
     "What is this: a red house? house",
     "Bu nedir: gri bir kedi? kedi",
-    "这是什么： 猫 猫",
-    "ما هذا: قطة قطة",
+    "这是什么： 猫？ 猫",
+    "ما هذا: قطة؟ قطة",
     "Что это: кошка? кошка",
 ] * 20
 
@@ -79,6 +84,28 @@ def test_words_that_occur_together_are_nearer():
     assert vectors[absent].norm() == 0
 
 
+def test_names_in_questions_are_learned_and_nothing_else_of_them(tokenizer):
+    """From the last colon to the question mark, in every script; a question without is left."""
+    names = _NamesInQuestions(tokenizer)
+    questions = {
+        "cat: house\nIs this: cat?": " cat",
+        "这是： 猫？": " 猫",
+        "هل هذا: قطة؟": " قطة",
+        "What is this?": "",
+        "In English: cat": "",
+        "Really? In English: cat": "",
+    }
+    for question, name in questions.items():
+        rendered = render(tokenizer, question, "Yes")
+        ids = torch.tensor([tokenizer(rendered, add_special_tokens=False)["input_ids"]])
+        labels = torch.full_like(ids, -100)
+        labels[0, -2:] = ids[0, -2:]
+        names.supervise(ids, labels)
+        learned = labels[0, :-2]
+        assert tokenizer.decode(learned[learned >= 0]) == name, question
+        assert torch.equal(labels[0, -2:], ids[0, -2:])
+
+
 @pytest.fixture(scope="module")
 def trained(workshop):
     """A model of some ten thousand parameters, a few steps on four questions."""
@@ -123,7 +150,6 @@ def trained(workshop):
 def test_training_lowers_the_loss(trained):
     lines = (trained / LOG_FILE).read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
-    assert len(losses) == 4
     assert losses[-1] < losses[0] / 2
     run = json.loads((trained / RUN_FILE).read_text(encoding="utf-8"))
     assert run["stage"] == "language-model"

@@ -133,7 +133,7 @@ def test_the_log_says_how_it_goes_and_progress_counts_every_step(tiny):
     lines, progress = [], []
     steps = 2 * LOGGED_EVERY
     loss = run(tiny.language_model(), steps=steps, log=lines.append, on_progress=progress.append)
-    assert [line["step"] for line in lines] == [LOGGED_EVERY, steps]
+    assert [line["step"] for line in lines] == [1, LOGGED_EVERY, steps]
     for line in lines:
         assert set(line) == {
             "step",
@@ -143,9 +143,9 @@ def test_the_log_says_how_it_goes_and_progress_counts_every_step(tiny):
             "samples_per_second",
         }
         assert line["tokens_per_second"] > line["samples_per_second"] > 0
-    assert lines[1]["loss"] < lines[0]["loss"]
-    assert lines[1]["learning_rate"] < lines[0]["learning_rate"] <= 1e-3
-    assert loss == lines[1]["loss"]
+    assert lines[2]["loss"] < lines[0]["loss"]
+    assert lines[2]["learning_rate"] < lines[1]["learning_rate"] < lines[0]["learning_rate"] <= 1e-3
+    assert loss == lines[2]["loss"]
     assert [entry.step for entry in progress] == list(range(1, steps + 1))
     assert {entry.steps for entry in progress} == {steps}
 
@@ -178,5 +178,5 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny):
     model = tiny.language_model()
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(UsageError, match="the loss is nan at step 10"):
+    with pytest.raises(UsageError, match="the loss is nan at step 1"):
         run(model, steps=2 * LOGGED_EVERY)
