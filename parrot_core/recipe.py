@@ -85,6 +85,8 @@ class LanguageModelRecipe:
     global_batch_size: int = 64
     steps: int = 1000
     warmup_steps: int = 100
+    adam_beta2: float = 0.98
+    """Decay of AdamW's second moments; small models in few steps want it lower than usual."""
     max_grad_norm: float = 1.0
 
 

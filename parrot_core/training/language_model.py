@@ -103,6 +103,7 @@ def train_language_model(
                 global_batch_size=settings.global_batch_size,
                 steps=settings.steps,
                 warmup_steps=settings.warmup_steps,
+                adam_beta2=settings.adam_beta2,
                 max_grad_norm=settings.max_grad_norm,
                 seed=recipe.seed,
             ),

@@ -48,6 +48,7 @@ class Schedule:
         epochs: Passes over the data.
         warmup_steps: Below 1 a share of all steps, else steps.
         weight_decay: Of AdamW.
+        adam_beta2: Of AdamW, the decay of its second moments.
         max_grad_norm: To which gradients are clipped.
         bfloat16: Whether to compute in bfloat16 (autocast).
         seed: Of the order of samples and of whatever is drawn while training.
@@ -60,6 +61,7 @@ class Schedule:
     epochs: float = 1.0
     warmup_steps: float = 0.03
     weight_decay: float = 0.0
+    adam_beta2: float = 0.999
     max_grad_norm: float = 1.0
     bfloat16: bool = False
     seed: int = 0
@@ -176,6 +178,7 @@ class _Trainer(Trainer):
                 [{"params": members, "lr": rate} for rate, members in groups.items()],
                 lr=schedule.learning_rate,
                 weight_decay=schedule.weight_decay,
+                betas=(0.9, schedule.adam_beta2),
             )
         return self.optimizer
 
