@@ -57,8 +57,6 @@ class ModelRecipe:
     """Which hidden state of a transformer encoder is Z_v of Equation 1."""
     image_size: int | None = None
     """Side of the square that images are resized to; left out, the encoder's own."""
-    projector_hidden_size: int | None = None
-    """Width between the projector's two layers; left out, the language model's hidden size."""
     experts: ExpertsRecipe = field(default_factory=ExpertsRecipe)
 
 
@@ -296,14 +294,19 @@ def _contradictions(recipe: Recipe) -> list[Problem]:
         )
     stages = {"stage1": recipe.stage1, "stage2": recipe.stage2}
     if recipe.language_model is not None:
+        small = recipe.language_model
         for name in ("steps", "global_batch_size", "learning_rate", "layers", "heads"):
-            if getattr(recipe.language_model, name) <= 0:
+            if not getattr(small, name) > 0:  # also if it is no number
                 problems.append((("language_model", name), "must be above 0"))
+        if small.heads > 0 and small.hidden_size % small.heads:
+            problems.append(
+                (("language_model", "heads"), f"does not divide hidden_size = {small.hidden_size}")
+            )
     for section, stage in stages.items():
         if not stage.data:
             problems.append(((section, "data"), "names no file of samples"))
         for name in ("learning_rate", "global_batch_size", "epochs", "max_length"):
-            if getattr(stage, name) <= 0:
+            if not getattr(stage, name) > 0:  # also if it is no number
                 problems.append(((section, name), "must be above 0"))
         if stage.steps is not None and stage.steps <= 0:
             problems.append(((section, "steps"), "must be above 0"))

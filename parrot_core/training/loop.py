@@ -124,9 +124,17 @@ def train(
 
 def _arguments(schedule: Schedule, scratch: Path) -> TrainingArguments:
     cuda = torch.cuda.is_available()
+    devices = max(1, torch.cuda.device_count())
+    per_device, rest = divmod(schedule.global_batch_size, devices)
+    if rest or not per_device:
+        nearest = [count for count in (per_device * devices, (per_device + 1) * devices) if count]
+        raise UsageError(
+            f"a global batch of {schedule.global_batch_size} does not divide among {devices} GPUs",
+            hint=f"Set global_batch_size to {' or '.join(map(str, nearest))}.",
+        )
     return TrainingArguments(
         output_dir=str(scratch),
-        per_device_train_batch_size=schedule.global_batch_size,
+        per_device_train_batch_size=per_device,
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
         max_steps=schedule.steps if schedule.steps is not None else -1,

@@ -223,7 +223,7 @@ def _schedule(
 
 
 def _check_languages(samples: SampleSet, recipe: Recipe) -> None:
-    """Warns of languages that the recipe names and the data lacks, or the other way round."""
+    """Refuses samples in languages that the recipe does not name."""
     found = samples.languages()
     unknown = sorted(set(found) - set(recipe.languages))
     if unknown:
