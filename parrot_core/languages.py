@@ -208,7 +208,10 @@ def parse_languages(text: str) -> list[str]:
 
 def script_of(text: str) -> str | None:
     """Returns the script of most letters of a text (`LATIN`, `CJK`, …), or None without letters."""
-    counts = Counter(_script_of_letter(letter) for letter in text if letter.isalpha())
+    counts: Counter[str] = Counter()
+    for letter, times in Counter(text).items():  # a text has few different letters
+        if letter.isalpha():
+            counts[_script_of_letter(letter)] += times
     return counts.most_common(1)[0][0] if counts else None
 
 
@@ -265,15 +268,18 @@ _FOREIGN_SHARE = 0.02  # of a text's letters: long texts have names and loans
 
 def _by_letters(text: str, possible: Sequence[str]) -> list[str]:
     """Leaves out languages that do not have the text's letters, unless that leaves none."""
-    letters = [letter for letter in unicodedata.normalize("NFC", text).lower() if letter.isalpha()]
+    counts = Counter(unicodedata.normalize("NFC", text).lower())
+    letters = {letter: times for letter, times in counts.items() if letter.isalpha()}
+    most = _FOREIGN_SHARE * sum(letters.values())
     remaining = []
     for code in possible:
         own, foreign = _LETTERS.get(code, (None, ""))
         strange = sum(
-            letter in foreign or (own is not None and not letter.isascii() and letter not in own)
-            for letter in letters
+            times
+            for letter, times in letters.items()
+            if letter in foreign or (own is not None and not letter.isascii() and letter not in own)
         )
-        if strange <= _FOREIGN_SHARE * len(letters):
+        if strange <= most:
             remaining.append(code)
     return remaining or list(possible)
 

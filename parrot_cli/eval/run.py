@@ -1,7 +1,7 @@
 """`parrot eval`."""
 
 import os
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,9 @@ import typer
 from parrot_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from parrot_cli.eval.translation import JournalTranslator
     from parrot_core.benchmarks import Answerer, Report
+    from parrot_core.benchmarks.answers import Share
     from parrot_core.benchmarks.endpoint import Endpoint
 
 
@@ -68,12 +70,18 @@ def evaluate(
     ] = "1/1",
     judge_url: Annotated[str | None, typer.Option(help="Endpoint of the judge.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="The judge, pinned by name.")] = None,
-    translation_url: Annotated[
-        str | None, typer.Option(help="Endpoint that translates, for --via-translation.")
-    ] = None,
     via_translation: Annotated[
-        str | None,
-        typer.Option(help="Ask in English by way of this translating model (Table 10)."),
+        bool,
+        typer.Option("--via-translation", help="Ask in English, by way of translation (Table 10)."),
+    ] = False,
+    translation_backend: Annotated[
+        str, typer.Option(help="Who translates: openai (any compatible endpoint) or local.")
+    ] = "openai",
+    translation_model: Annotated[
+        str | None, typer.Option(help="Model that translates; a folder or hub name for local.")
+    ] = None,
+    translation_url: Annotated[
+        str | None, typer.Option(help="Endpoint that translates. [default: --url]")
     ] = None,
     key_variable: Annotated[
         str, typer.Option(help="Environment variable that holds the endpoints' key.")
@@ -98,6 +106,7 @@ def evaluate(
     from parrot_core.benchmarks.published import published_rows
     from parrot_core.benchmarks.registry import expand_data, get_benchmark
     from parrot_core.benchmarks.runner import UnfinishedError, load_task
+    from parrot_core.benchmarks.via_translation import ViaTranslation
     from parrot_core.languages import parse_languages
 
     if (benchmark is None) == (data is None):
@@ -113,6 +122,16 @@ def evaluate(
         raise UsageError(
             "--predictions scores answers that are there; it goes without --model and --url",
             hint="Leave one of them out.",
+        )
+    if via_translation and (translation_model is None or predictions is not None):
+        raise UsageError(
+            "--via-translation needs a model to ask and a --translation-model",
+            hint="For instance --translation-backend local --translation-model "
+            "facebook/nllb-200-distilled-600M.",
+        )
+    if not via_translation and (translation_model or translation_url):
+        raise UsageError(
+            "a model to translate with, but nothing to translate", hint="Add --via-translation."
         )
     key = os.environ.get(key_variable)
     target = benchmark if benchmark is not None else expand_data(data or Path())
@@ -158,22 +177,27 @@ def evaluate(
                 max_new_tokens=max_new_tokens,
                 device=device,
             )
-            if via_translation is not None:
-                translating = _endpoint(
-                    translation_url or url, via_translation, key, what="translation"
-                )
-                answerer = _via_translation(answerer, translating, folder=folder)
-            try:
-                report = run(
-                    task,
-                    answerer,
-                    scorer=scorer,
-                    output=folder,
-                    settings=settings,
-                )
-            except UnfinishedError as unfinished:
-                note(unfinished.problem)
-                raise typer.Exit(0) from None
+            with ExitStack() as stack:
+                if via_translation:
+                    translator = stack.enter_context(
+                        _translator(
+                            translation_backend,
+                            model=translation_model or "",
+                            url=translation_url or url,
+                            key=key,
+                            device=device,
+                            concurrency=batch_size,
+                            folder=folder / _translations_name(settings.share),
+                        )
+                    )
+                    answerer = ViaTranslation(answerer=answerer, translator=translator)
+                try:
+                    report = run(task, answerer, scorer=scorer, output=folder, settings=settings)
+                except UnfinishedError as unfinished:
+                    note(unfinished.problem)
+                    raise typer.Exit(0) from None
+                if via_translation:
+                    note(f"translation took {translator.spent}, all runs together")
     rows = published_rows(report.benchmark) if published else []
     if folder is not None:
         write_report(report, folder, published=rows)
@@ -239,8 +263,36 @@ def _answerer(
     return load_answerer(model, batch_size=batch_size, max_new_tokens=max_new_tokens, device=device)
 
 
-def _via_translation(answerer: "Answerer", endpoint: "Endpoint", *, folder: Path) -> "Answerer":
-    from parrot_core.benchmarks.via_translation import EndpointTranslator, ViaTranslation
+def _translator(
+    backend: str,
+    *,
+    model: str,
+    url: str | None,
+    key: str | None,
+    device: str | None,
+    concurrency: int,
+    folder: Path,
+) -> "JournalTranslator":
+    from parrot_cli.data.translate import known_price, make_worker
+    from parrot_cli.eval.translation import JournalTranslator
+    from parrot_core.translation import Limits
 
-    translator = EndpointTranslator(endpoint, folder / "translations")
-    return ViaTranslation(answerer=answerer, translator=translator, name=endpoint.model)
+    if backend == "openai" and url is None:
+        raise UsageError(
+            "no address of the service that translates",
+            hint="Give --translation-url, for instance http://localhost:8000/v1.",
+        )
+    worker = make_worker(
+        backend,
+        model=model,
+        base_url=url or "",
+        key=key or None,
+        price=known_price(None, model=model, backend=backend, step_models={}),
+        device=device or "cpu",
+    )
+    return JournalTranslator(worker, folder, model=model, limits=Limits(concurrency=concurrency))
+
+
+def _translations_name(share: "Share") -> str:
+    """One journal for each process that works on the run: only one may write it."""
+    return "translations" if share.of == 1 else f"translations.{share.number}-of-{share.of}"

@@ -209,6 +209,6 @@ def language_fidelity(graded: Sequence[Graded], language: str) -> Share:
     told = [
         identify(text, candidates)
         for text in (str(one.prediction) for one in graded)
-        if sum(letter.isalpha() for letter in text) >= _LETTERS_TO_TELL_BY
+        if sum(map(str.isalpha, text)) >= _LETTERS_TO_TELL_BY
     ]
     return share([found == language for found in told if found is not None])
