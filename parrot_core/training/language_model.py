@@ -20,7 +20,7 @@ from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample
 from parrot_core.errors import UsageError
 from parrot_core.model import ParrotProcessor
 from parrot_core.recipe import LanguageModelRecipe, Recipe
-from parrot_core.training.loop import Batch, Progress, Schedule, train
+from parrot_core.training.loop import Progress, Schedule, train
 from parrot_core.training.runs import log_file, open_run, save_run
 from parrot_core.training.vision import efficientnet_lite0_images
 
@@ -85,13 +85,7 @@ def train_language_model(
 
     # Text is encoded as it will be beside pictures; which image processor it is does not matter.
     processor = ParrotProcessor(efficientnet_lite0_images(_ANY_SIZE), tokenizer)
-    encode = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
-    names = _NamesInQuestions(tokenizer)
-
-    def collate(batch: Sequence[Sample]) -> Batch:
-        encoded = encode(batch)
-        names.supervise(encoded["input_ids"], encoded["labels"])
-        return encoded
+    collate = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
 
     with log_file(output) as log:
         loss = train(
@@ -182,36 +176,6 @@ def word_vectors(documents: Sequence[Sequence[int]], *, vocabulary: int, size: i
     information = torch.log(len(documents) * together / (alone[:, None] * alone[None, :]))
     left, values, _ = torch.svd_lowrank(information.clamp_min(0.0).nan_to_num(0.0), q=size, niter=4)
     return torch.nn.functional.normalize(left * values.sqrt(), dim=1)
-
-
-class _NamesInQuestions:
-    """Lets what a question names between its colon and its question mark be learned, too.
-
-    Half of the Yes/No questions ask with the right name. To predict it is to name what the words
-    before speak of; comparing that with the name that follows is learned from there, and sooner.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        words = {token: str(tokenizer.decode([token])) for token in range(len(tokenizer))}
-        self._colons = torch.tensor(
-            [token for token, word in words.items() if word.endswith(_COLONS)]
-        )
-        self._marks = torch.tensor(
-            [token for token, word in words.items() if word.startswith(_QUESTION_MARKS)]
-        )
-
-    def supervise(self, input_ids: Tensor, labels: Tensor) -> None:
-        """Sets the labels int[B, N] of tokens from a row's last colon to the mark after it."""
-        is_colon = torch.isin(input_ids, self._colons)
-        is_mark = torch.isin(input_ids, self._marks)
-        for row in range(len(input_ids)):
-            colons = is_colon[row].nonzero().flatten().tolist()
-            if not colons:
-                continue
-            marks = [at for at in is_mark[row].nonzero().flatten().tolist() if at > colons[-1]]
-            if marks:
-                span = slice(colons[-1] + 1, marks[0])
-                labels[row, span] = input_ids[row, span]
 
 
 def _texts(samples: Iterable[Sample]) -> Iterable[str]:

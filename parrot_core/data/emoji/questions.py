@@ -72,14 +72,13 @@ class ConceptPool:
     ) -> list[str]:
         """Draws up to `size` words, each of a language of its own, that speak of a concept.
 
-        The first is a name, and so are three in four of the others; the rest are keywords, which
-        other concepts may share.
+        Three words in four are its names, the others keywords, which other concepts may share.
         """
         words = []
-        for number in range(draw.randint(1, size)):
+        for _ in range(draw.randint(1, size)):
             language = draw.choice(languages)
             keywords = concept.keywords[language]
-            is_name = not number or not keywords or draw.random() < _SHARE_OF_NAMES
+            is_name = not keywords or draw.random() < _SHARE_OF_NAMES
             words.append(concept.names[language] if is_name else draw.choice(keywords))
         return words
 

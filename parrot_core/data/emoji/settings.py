@@ -69,9 +69,11 @@ class DemoSettings:
     stage2_languages: Mapping[str, float] = field(default_factory=_english_heavy)
     text_samples: Mapping[str, int] = field(
         default_factory=lambda: {
-            "naming": 20,
+            "naming": 12,
             "yes_no": 32,
-            "choice": 10,
+            "choice": 16,
+            "translation": 2,
+            "category": 1,
         }
     )
     context_size: int = 4

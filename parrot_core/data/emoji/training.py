@@ -10,7 +10,7 @@ from parrot_core.data.emoji.wording import OPTION_LETTERS, Wording
 from parrot_core.data.samples import IMAGE_PLACEHOLDER
 from parrot_core.languages import LANGUAGES
 
-_QUESTIONS_THAT_TELL = ("choice",)
+_QUESTIONS_THAT_TELL = ("yes_no", "choice")
 
 Record = dict[str, Any]
 """A sample in LLaVA's format; `kind` and `concept` say besides what it asks, and about what."""

@@ -8,7 +8,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from parrot_core.errors import UsageError
 from parrot_core.recipe import LanguageModelRecipe
 from parrot_core.training.language_model import (
-    _NamesInQuestions,
     train_language_model,
     train_tokenizer,
     word_vectors,
@@ -82,28 +81,6 @@ def test_words_that_occur_together_are_nearer():
     assert within.min() > near[:10, 10:20].max() + 0.5
     torch.testing.assert_close(vectors[:20].norm(dim=1), torch.ones(20))
     assert vectors[absent].norm() == 0
-
-
-def test_names_in_questions_are_learned_and_nothing_else_of_them(tokenizer):
-    """From the last colon to the question mark, in every script; a question without is left."""
-    names = _NamesInQuestions(tokenizer)
-    questions = {
-        "cat: house\nIs this: cat?": " cat",
-        "这是： 猫？": " 猫",
-        "هل هذا: قطة؟": " قطة",
-        "What is this?": "",
-        "In English: cat": "",
-        "Really? In English: cat": "",
-    }
-    for question, name in questions.items():
-        rendered = render(tokenizer, question, "Yes")
-        ids = torch.tensor([tokenizer(rendered, add_special_tokens=False)["input_ids"]])
-        labels = torch.full_like(ids, -100)
-        labels[0, -2:] = ids[0, -2:]
-        names.supervise(ids, labels)
-        learned = labels[0, :-2]
-        assert tokenizer.decode(learned[learned >= 0]) == name, question
-        assert torch.equal(labels[0, -2:], ids[0, -2:])
 
 
 @pytest.fixture(scope="module")
