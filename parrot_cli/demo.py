@@ -101,6 +101,7 @@ def _all_steps(settings: "Recipe", run: _Run, output: Path, cache: Path) -> dict
         "seed": settings.seed,
         "held_out_style": manifest["styles"]["test"],
         "chance": {"naming": 0.25, "yes_no_pairs": 0.25},
+        "answered_by": {form: report.prompt["answer_by"] for form, report in reports.items()},
         "free_answers": answers,
         **routing,
     }
@@ -235,6 +236,10 @@ def _with_interval(figure: dict[str, float]) -> str:
 
 
 _COLUMNS = ["language", "4-way naming (95 % interval)", "Yes/No pairs (95 % interval)"]
+_HOW = (
+    "Naming: of four names, the one that is the likeliest answer to the bare question. Yes/No: the "
+    "answer that the model writes; a pair counts if both of its answers are right."
+)
 
 
 def _print_report(report: dict[str, Any], output: Path) -> None:
@@ -245,6 +250,7 @@ def _print_report(report: dict[str, Any], output: Path) -> None:
     style = report["held_out_style"]
     title = f"Pictures in the style of {style}, never seen in training; chance is 25 %"
     print_table(_COLUMNS, _rows(report), title=title)
+    note(_HOW)
     first = report["free_answers"][0]
     print_line(f"{first['image']}: {TURKISH_QUESTION} {first['answers'].get('tr', '')}")
     if "language_told_by_routing" in report:
@@ -261,6 +267,7 @@ def _as_markdown(report: dict[str, Any]) -> str:
         "# A small Parrot, trained on this machine",
         "",
         f"Held-out art style: {report['held_out_style']}. Seed: {report['seed']}. Chance: 25 %.",
+        _HOW,
         "",
         _markdown_row(_COLUMNS),
         _markdown_row(["---"] * len(_COLUMNS)),
