@@ -21,8 +21,8 @@ def guide(query: Tensor, text: Tensor, *, mask: Tensor) -> tuple[Tensor, Tensor]
         mask: bool[M, N], true where a token guides; at least one per row.
 
     Returns:
-        H'_v float[M, C], and the attention float32[M, N] that the words get: rows sum to 1, and what
-        does not guide has 0.
+        H'_v float[M, C], and the attention float32[M, N] that the words get: rows sum to 1, and
+        what does not guide has 0.
     """
     scores = torch.einsum("mc,mnc->mn", query, text).float() / query.shape[-1] ** 0.5
     weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
