@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parrot_cli.charts import COLOURS, DASHES, HATCHES, MARKERS, fonts_for, new_figure, save_figure
-from parrot_cli.inspect_experts.display import is_readable, name_of
+from parrot_cli.inspect_experts.display import (
+    LEAST_DIFFERENCE,
+    LEAST_LOSS,
+    LEAST_POINTS,
+    is_readable,
+    name_of,
+)
 
 if TYPE_CHECKING:
     from parrot_core.inspection import (
@@ -20,9 +26,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg")
 _WORDS_DRAWN = 10
+_LEAST_DISTANCE = 0.1
 _GREY = "#444444"
-# A scale that every colour vision reads: below is orange, above is purple, the middle is white.
-_DIVERGING = "PuOr_r"
+# Scales that every colour vision reads: above 0 is orange and below it purple, 0 is white.
+_DIVERGING, _SEQUENTIAL = "PuOr_r", "Oranges"
 
 
 def draw_routing(summary: "Mapping[str, LanguageRouting]", path: Path) -> list[Path]:
@@ -64,6 +71,7 @@ def draw_heatmaps(found: "Inspection", path: Path) -> list[Path]:
         texts=[[f"{weight:.3f}" for weight in row] for row in found.means.values()],
         rows=languages,
         columns=[str(number + 1) for number in range(experts)],
+        at_least=LEAST_DIFFERENCE / experts,
     )
     left.set_title("mean routing weight", fontsize=11)
     left.set_xlabel(f"expert (colour: above or below {1 / experts:.3f})")
@@ -77,6 +85,7 @@ def draw_heatmaps(found: "Inspection", path: Path) -> list[Path]:
         ],
         rows=[],
         columns=list(found.distances),
+        at_least=_LEAST_DISTANCE,
         diverging=False,
     )
     right.set_title("distance between languages", fontsize=11)
@@ -121,14 +130,14 @@ def draw_ablation(ablation: "Mapping[str, Ablation]", path: Path) -> list[Path]:
         losses.append([score.loss - entry.whole.loss for score in scores])
         accuracies.append([100 * (score.accuracy - entry.whole.accuracy) for score in scores])
     left, right = figure.subplots(1, 2)
-    texts = [[f"{value:+.3f}" for value in row] for row in losses]
-    _heatmap(left, losses, texts=texts, rows=languages, columns=columns)
+    texts = [[f"{value:+z.3f}" for value in row] for row in losses]
+    _heatmap(left, losses, texts=texts, rows=languages, columns=columns, at_least=LEAST_LOSS)
     left.set_title("change of the loss (nats per answer token)", fontsize=11)
-    texts = [[f"{value:+.1f}" for value in row] for row in accuracies]
-    _heatmap(right, accuracies, texts=texts, rows=[], columns=columns)
+    texts = [[f"{value:+z.1f}" for value in row] for row in accuracies]
+    _heatmap(right, accuracies, texts=texts, rows=[], columns=columns, at_least=LEAST_POINTS)
     right.set_title("change of the accuracy (points)", fontsize=11)
     for axes in (left, right):
-        axes.set_xlabel("expert switched off")
+        axes.set_xlabel(f"expert switched off ({_counts(ablation)} answers a language)")
     return _save(figure, path)
 
 
@@ -214,6 +223,9 @@ def draw_comparison(
     figure = new_figure(3.0 + 2.1 * experts, 1.9 + 0.45 * len(codes))
     panels = figure.subplots(1, 3)
     columns = [str(number + 1) for number in range(experts)]
+    # One scale for both checkpoints, so that the same colour is the same weight.
+    farthest = max(abs(weight - 1 / experts) for row in (*first, *paired) for weight in row)
+    least = max(farthest, LEAST_DIFFERENCE / experts)
     theirs = ["–" if place is None else str(place + 1) for place in found.pairing]
     for axes, rows, names, title in zip(
         panels,
@@ -224,10 +236,10 @@ def draw_comparison(
     ):
         is_change = rows is change
         values = rows if is_change else [[w - 1 / experts for w in row] for row in rows]
-        form = "{:+.3f}" if is_change else "{:.3f}"
+        form = "{:+z.3f}" if is_change else "{:.3f}"
         texts = [[form.format(weight) for weight in row] for row in rows]
         labels = [name_of(code) for code in codes] if axes is panels[0] else []
-        _heatmap(axes, values, texts=texts, rows=labels, columns=names)
+        _heatmap(axes, values, texts=texts, rows=labels, columns=names, at_least=least)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("expert")
     return _save(figure, path)
@@ -240,13 +252,17 @@ def _heatmap(
     texts: Sequence[Sequence[str]],
     rows: Sequence[str],
     columns: Sequence[str],
+    at_least: float,
     diverging: bool = True,
 ) -> None:
-    """Draws coloured cells with their figures in black or white, whichever can be read."""
-    extent = max((abs(value) for row in values for value in row), default=0.0) or 1.0
+    """Draws coloured cells with their figures in black or white, whichever can be read.
+
+    The scale reaches to the largest value, or to `at_least`, so that trifles stay pale.
+    """
+    extent = max(at_least, *(abs(value) for row in values for value in row))
     image = axes.imshow(
         values,
-        cmap=_DIVERGING if diverging else "cividis_r",
+        cmap=_DIVERGING if diverging else _SEQUENTIAL,
         vmin=-extent if diverging else 0.0,
         vmax=extent,
         aspect="auto",
@@ -266,8 +282,8 @@ def _heatmap(
 def _grid(
     panels: int, *, width: float, height: float, share: bool = False
 ) -> tuple[Any, list[Any]]:
-    """A figure of so many panels, at most three in a row; the places left over stay empty."""
-    columns = min(3, panels)
+    """A figure of so many panels in rows of three or four; the places left over stay empty."""
+    columns = 4 if panels in (7, 8) or panels > 9 else min(3, panels)
     rows = -(-panels // columns)
     figure = new_figure(max(5.6, width * columns), height * rows + 0.6)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share).flatten()
@@ -279,7 +295,7 @@ def _grid(
 def _look(expert: int) -> dict[str, Any]:
     """How an expert's bars look: told apart by colour, and by hatching."""
     return {
-        "color": COLOURS[expert % len(COLOURS)],
+        "facecolor": COLOURS[expert % len(COLOURS)],
         "hatch": HATCHES[(expert + expert // len(COLOURS)) % len(HATCHES)],
         "edgecolor": "white",
     }
@@ -303,6 +319,11 @@ def _patches(figure: Any, experts: Sequence[int], *, prefix: str) -> None:  # no
     figure.legend(
         handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False
     )
+
+
+def _counts(ablation: "Mapping[str, Ablation]") -> str:
+    counts = sorted({entry.count for entry in ablation.values()})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _short(value: float) -> str:

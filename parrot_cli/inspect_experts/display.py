@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 _BAR_CELLS = 28
 _WORDS_SHOWN = 6
-# Ends of the scale of a heatmap, which every colour vision tells apart: orange below, violet above.
-_BELOW, _ABOVE = (230, 159, 0), (128, 115, 214)
-_SHADES = " ░▒▓█"
+# Ends of the scale of a heatmap, which every colour vision tells apart: orange above, violet below.
+_BELOW, _ABOVE = (128, 115, 214), (230, 130, 0)
+# Where scales end at least, so that trifles stay pale: parts of the fair share, nats, points.
+LEAST_DIFFERENCE, LEAST_LOSS, LEAST_POINTS = 0.25, 0.05, 10.0
+_SHADES = "·░▒▓█"
 
 
 def name_of(code: str) -> str:
@@ -70,6 +72,7 @@ def print_inspection(found: "Inspection") -> None:
         texts={code: [f"{weight:.3f}" for weight in row] for code, row in found.means.items()},
         columns=[f"expert {number + 1}" for number in range(experts)],
         title=f"above or below the fair share of {1 / experts:.3f}",
+        at_least=LEAST_DIFFERENCE / experts,
     )
     most = math.log2(experts)
     print_table(
@@ -101,7 +104,7 @@ def print_inspection(found: "Inspection") -> None:
                 [code, *("·" if code == other else f"{d:.4f}" for other, d in row.items())]
                 for code, row in found.distances.items()
             ],
-            title="Jensen-Shannon distance between languages: 0 alike, 1 disjoint",
+            title="Jensen-Shannon distance: 0 alike, 1 apart",
         )
     if found.language_told is not None:
         print_line(
@@ -120,6 +123,7 @@ def print_heatmap(
     texts: Mapping[str, Sequence[str]],
     columns: Sequence[str],
     title: str,
+    at_least: float,
 ) -> None:
     """Draws a cell per value, coloured by how far it is from 0, or shaded where there is no colour.
 
@@ -128,6 +132,7 @@ def print_heatmap(
         texts: What the cells say.
         columns: Their names.
         title: Above the table.
+        at_least: Where the scale ends if no value goes beyond.
     """
     from rich import box
     from rich.console import Console
@@ -136,7 +141,7 @@ def print_heatmap(
 
     console = Console(width=None if sys.stdout.isatty() else 240)
     coloured = console.color_system is not None and not console.no_color
-    extent = max((abs(value) for row in values.values() for value in row), default=0.0) or 1.0
+    extent = max(at_least, *(abs(value) for row in values.values() for value in row))
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     table.add_column("language")
     for column in columns:
@@ -205,15 +210,17 @@ def print_ablation(ablation: "Mapping[str, Ablation]") -> None:
         ]
     print_heatmap(
         changes["loss"],
-        texts={code: [f"{v:+.3f}" for v in row] for code, row in changes["loss"].items()},
+        texts={code: [f"{v:+z.3f}" for v in row] for code, row in changes["loss"].items()},
         columns=columns,
         title="change of the loss in nats per answer token (above 0: the expert helped)",
+        at_least=LEAST_LOSS,
     )
     print_heatmap(
         changes["accuracy"],
-        texts={code: [f"{v:+.1f}" for v in row] for code, row in changes["accuracy"].items()},
+        texts={code: [f"{v:+z.1f}" for v in row] for code, row in changes["accuracy"].items()},
         columns=columns,
         title="change of the exact answers in points (below 0: the expert helped)",
+        at_least=LEAST_POINTS,
     )
 
 
@@ -294,5 +301,7 @@ def _colour(share: float) -> str:
 
 
 def _shade(share: float) -> str:
+    if not share:
+        return "  "
     sign = "+" if share > 0 else "-"
     return f"{sign}{_SHADES[round(abs(share) * (len(_SHADES) - 1))]}"

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from parrot_core.benchmarks.base import Question
 from parrot_core.benchmarks.prompts import build_prompts
-from parrot_core.benchmarks.runner import Settings, load_task
+from parrot_core.benchmarks.runner import Settings, Task, load_task
 from parrot_core.data.collate import as_messages
 from parrot_core.data.images import load_image, open_image
 from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample, read_samples
@@ -74,28 +74,27 @@ def benchmark_conversations(
     """The questions of benchmark tables, put as an evaluation would put them, by language.
 
     Args:
-        tables: TSV files.
+        tables: TSV files, of one benchmark or several.
         languages: Codes; None is all there are.
         limit: At most so many questions of a language, drawn from all of them.
         seed: Of the drawing.
+
+    Raises:
+        UsageError: if a language has no question with an image.
     """
-    task = load_task(tables, languages=languages, settings=Settings(), to_be_scored=False)
-    by_language: dict[str, list[Question]] = {}
-    for question in task.questions:
-        if question.images:
-            by_language.setdefault(question.language, []).append(question)
-    found = {}
-    for language, questions in by_language.items():
-        drawn = _draw(questions, limit, seed=seed)
-        prompts = build_prompts(drawn, style=task.prompt_style, form=task.form)
-        found[language] = [
-            _asked(
-                ask(prompt.text, images=[open_image(source.load()) for source in prompt.images]),
-                _wordings(question),
-            )
-            for prompt, question in zip(prompts, drawn, strict=True)
-        ]
-    return _in_order(found)
+    drawers: dict[str, _Drawer[tuple[Question, Task]]] = {
+        code: _Drawer(limit, seed) for code in languages or ()
+    }
+    for table in tables:
+        task = load_task([table], languages=None, settings=Settings(), to_be_scored=False)
+        for question in task.questions:
+            if question.images and (languages is None or question.language in drawers):
+                drawers.setdefault(question.language, _Drawer(limit, seed)).add((question, task))
+    found = {
+        language: [_asked_as(question, task) for question, task in drawer.drawn()]
+        for language, drawer in drawers.items()
+    }
+    return _in_order(found, ", ".join(str(table) for table in tables))
 
 
 def sample_conversations(
@@ -131,17 +130,21 @@ def sample_conversations(
         language: [_asked_of(sample, root) for sample in drawer.drawn()]
         for language, drawer in drawers.items()
     }
+    return _in_order(found, str(path))
+
+
+def _in_order(found: dict[str, list[Asked]], source: str) -> dict[str, list[Asked]]:
+    """Languages in the order of their table, the paper's first; those that it lacks last.
+
+    Raises:
+        UsageError: if one has nothing, or there is none.
+    """
     empty = [language for language, chats in found.items() if not chats]
     if empty or not found:
         raise UsageError(
-            f"{path} has no sample with an image in {', '.join(empty) or 'any language'}",
-            hint="Name the languages that it has with --lang.",
+            f"{source}: nothing with an image in {', '.join(empty) or 'any known language'}",
+            hint="Name the languages that the data have with --lang.",
         )
-    return _in_order(found)
-
-
-def _in_order(found: dict[str, list[Asked]]) -> dict[str, list[Asked]]:
-    """Languages in the order of their table, the paper's first; those that it lacks last."""
     order = {code: place for place, code in enumerate(LANGUAGES)}
     return dict(sorted(found.items(), key=lambda entry: order.get(entry[0], len(order))))
 
@@ -168,13 +171,6 @@ class _Drawer(Generic[Item]):
         return [item for _, item in sorted(self._kept, key=lambda entry: entry[0])]
 
 
-def _draw(items: Iterable[Item], count: int | None, *, seed: int) -> list[Item]:
-    drawer: _Drawer[Item] = _Drawer(count, seed)
-    for item in items:
-        drawer.add(item)
-    return drawer.drawn()
-
-
 def _language_of(sample: Sample, candidates: Sequence[str]) -> str | None:
     if sample.language is None:
         said = next((turn.text for turn in sample.turns if turn.role == "human"), "")
@@ -183,6 +179,13 @@ def _language_of(sample: Sample, candidates: Sequence[str]) -> str | None:
         return get_language(sample.language).code
     except UsageError as error:
         raise UsageError(f"{sample.origin}: {error.problem}", hint=error.hint) from error
+
+
+def _asked_as(question: Question, task: Task) -> Asked:
+    """Puts a benchmark's question as an evaluation would."""
+    (prompt,) = build_prompts([question], style=task.prompt_style, form=task.form)
+    images = [open_image(source.load()) for source in prompt.images]
+    return _asked(ask(prompt.text, images=images), _wordings(question))
 
 
 def _asked_of(sample: Sample, root: Path) -> Asked:

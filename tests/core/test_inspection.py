@@ -125,7 +125,7 @@ def test_samples_with_images_are_taken_by_language(tmp_path, tiny):
     path.write_text(json.dumps(rows), encoding="utf-8")
     found = sample_conversations(path, root=tmp_path, languages=["en", "tr"], limit=4)
     assert {language: len(chats) for language, chats in found.items()} == {"en": 4, "tr": 3}
-    with pytest.raises(UsageError, match="no sample with an image in ru"):
+    with pytest.raises(UsageError, match="nothing with an image in ru"):
         sample_conversations(path, root=tmp_path, languages=["en", "ru"], limit=4)
     with pytest.raises(MissingError, match="nowhere"):
         sample_conversations(tmp_path / "nowhere.json", root=tmp_path, languages=["en"], limit=1)
