@@ -94,7 +94,8 @@ def benchmark_conversations(
         language: [_asked_as(question, task) for question, task in drawer.drawn()]
         for language, drawer in drawers.items()
     }
-    return _in_order(found, ", ".join(str(table) for table in tables))
+    source = ", ".join(str(table) for table in tables)
+    return _checked(found, source=source, ordered=languages is not None)
 
 
 def sample_conversations(
@@ -130,11 +131,13 @@ def sample_conversations(
         language: [_asked_of(sample, root) for sample in drawer.drawn()]
         for language, drawer in drawers.items()
     }
-    return _in_order(found, str(path))
+    return _checked(found, source=str(path), ordered=languages is not None)
 
 
-def _in_order(found: dict[str, list[Asked]], source: str) -> dict[str, list[Asked]]:
-    """Languages in the order of their table, the paper's first; those that it lacks last.
+def _checked(
+    found: dict[str, list[Asked]], *, source: str, ordered: bool
+) -> dict[str, list[Asked]]:
+    """Languages in the order asked for, or else in that of their table, the paper's first.
 
     Raises:
         UsageError: if one has nothing, or there is none.
@@ -145,6 +148,8 @@ def _in_order(found: dict[str, list[Asked]], source: str) -> dict[str, list[Aske
             f"{source}: nothing with an image in {', '.join(empty) or 'any known language'}",
             hint="Name the languages that the data have with --lang.",
         )
+    if ordered:
+        return found
     order = {code: place for place, code in enumerate(LANGUAGES)}
     return dict(sorted(found.items(), key=lambda entry: order.get(entry[0], len(order))))
 
