@@ -1,6 +1,6 @@
 """The command: what is asked, of which checkpoint, and what is shown of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -90,31 +90,35 @@ def inspect_experts(
         {"--over-training": over_training, "--compare": compare, "--tsne": tsne or None},
         {"--over-training": over_training, "--data": data, "--image": image},
     )
-    if over_training is not None:
-        _show_log(over_training, output or DRAWINGS, as_json=as_json)
-        return
-    languages = parse_languages(lang)
-    wanted = None if lang.strip().lower() == "all" else languages
-    with library_output_to_stderr():
-        questions = _questions(data, image_root, image, wanted, limit=limit, seed=seed)
-    if compare is not None:
-        _compare(compare, questions, output, as_json=as_json)
-        return
     if ablate and data is None:
         raise UsageError(
             "--ablate scores answers, and the built-in questions have none",
             hint="Give --data with answers: training samples or a benchmark's tables.",
         )
-    checkpoint = choose_checkpoint(model)
+    if output is None and (tsne or over_training is not None):
+        output = DRAWINGS
+    if over_training is not None:
+        _show_log(over_training, files.open_folder(output or DRAWINGS), as_json=as_json)
+        return
+    languages = parse_languages(lang)
+    wanted = None if lang.strip().lower() == "all" else languages
+    checkpoints = list(compare) if compare is not None else [choose_checkpoint(model)]
+    if output is not None:
+        files.open_folder(output)
+    with library_output_to_stderr():
+        questions = _questions(data, image_root, image, wanted, limit=limit, seed=seed)
+    if compare is not None:
+        _compare(checkpoints, questions, output, as_json=as_json)
+        return
     with library_output_to_stderr():
         from parrot_core.inspection import map_tokens
 
         found, ablation = _inspect(
-            checkpoint, questions, words=words, tokens=tsne, ablate=ablate, seed=seed
+            checkpoints[0], questions, words=words, tokens=tsne, ablate=ablate, seed=seed
         )
         maps = map_tokens(found.clouds, seed=seed) if found.clouds is not None else None
-    if output is not None or maps is not None:
-        files.save_inspection(found, output or DRAWINGS, ablation=ablation, maps=maps)
+    if output is not None:
+        files.save_inspection(found, output, ablation=ablation, maps=maps)
     if as_json:
         print_json(_as_json(found, ablation, full=full))
         return
@@ -193,7 +197,7 @@ def _show_log(path: Path, output: Path, *, as_json: bool) -> None:
 
 
 def _compare(
-    checkpoints: tuple[Path, Path],
+    checkpoints: Sequence[Path],
     questions: "Mapping[str, list[Asked]]",
     output: Path | None,
     *,

@@ -4,10 +4,12 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from parrot_cli.inspect_experts import charts
 from parrot_cli.output import note
+from parrot_core.errors import MissingError
 
 if TYPE_CHECKING:
     from parrot_core.inspection import (
@@ -20,6 +22,23 @@ if TYPE_CHECKING:
     )
 
 
+def open_folder(output: Path) -> Path:
+    """Makes the folder, and sees that it can be written before any work is done.
+
+    Raises:
+        MissingError: if it cannot.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise MissingError(
+            f"cannot write to {output}: {error.strerror}", hint="Choose another --output."
+        ) from error
+    return output
+
+
 def save_inspection(
     found: "Inspection",
     output: Path,
@@ -30,7 +49,6 @@ def save_inspection(
     """Writes `routing.json` with everything, a CSV file for each table, and the pictures."""
     from parrot_core.inspection import inspection_as_json
 
-    output.mkdir(parents=True, exist_ok=True)
     written = [_write_json(output / "routing.json", inspection_as_json(found, ablation))]
     written.append(
         _write_csv(
@@ -58,7 +76,6 @@ def save_inspection(
 
 def save_over_training(log: "Sequence[LoggedRouting]", output: Path) -> None:
     """Writes the logged routing as CSV and as a picture."""
-    output.mkdir(parents=True, exist_ok=True)
     rows = (
         [entry.step, code, expert, weight]
         for entry in log
@@ -76,7 +93,6 @@ def save_comparison(
     """Writes what differs between two checkpoints as JSON and as a picture."""
     from parrot_core.inspection import comparison_as_json
 
-    output.mkdir(parents=True, exist_ok=True)
     written = [_write_json(output / "comparison.json", comparison_as_json(found))]
     _say([*written, *charts.draw_comparison(sides, found, output / "comparison")])
 

@@ -156,13 +156,14 @@ def map_tokens(clouds: Mapping[str, TokenClouds], *, seed: int = 0) -> dict[str,
         seed: The same seed gives the same picture.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     parts = [part for entry in clouds.values() for part in (entry.before, entry.after, entry.text)]
     tokens = torch.cat(parts)
     perplexity = min(_LARGEST_PERPLEXITY, (len(tokens) - 1) / 3)
-    placed = TSNE(
-        perplexity=perplexity, metric="cosine", init="pca", random_state=seed, n_jobs=1
-    ).fit_transform(tokens.numpy())
+    mapping = TSNE(perplexity=perplexity, metric="cosine", init="pca", random_state=seed, n_jobs=1)
+    with threadpool_limits(1):  # sums of several threads differ from run to run
+        placed = mapping.fit_transform(tokens.numpy())
     pieces = iter(_pieces(placed.tolist(), [len(part) for part in parts]))
     return {
         language: TokenMap(before=next(pieces), after=next(pieces), text=next(pieces))
