@@ -35,7 +35,7 @@ _DIVERGING, _SEQUENTIAL = "PuOr_r", "Oranges"
 def draw_routing(summary: "Mapping[str, LanguageRouting]", path: Path) -> list[Path]:
     """Draws the mean routing weights, a group of bars per language, spread as whiskers."""
     experts = len(next(iter(summary.values())).mean)
-    figure = new_figure(max(6.0, 1.5 * len(summary)), 4.2)
+    figure = new_figure(min(max(6.0, 1.5 * len(summary)), 16.0), 4.2)
     axes = figure.add_subplot()
     width = 0.84 / experts
     for expert in range(experts):
@@ -62,9 +62,11 @@ def draw_heatmaps(found: "Inspection", path: Path) -> list[Path]:
     """Draws the weights as differences from the fair share, and the languages' distances."""
     languages = [name_of(code) for code in found.routing]
     experts = len(found.usage)
-    width = 3.2 + 0.75 * (experts + len(languages))
+    width = max(9.0, 3.2 + 0.75 * (experts + len(languages)))
     figure = new_figure(width, 1.8 + 0.45 * len(languages))
-    left, right = figure.subplots(1, 2, width_ratios=[experts + 1, len(languages) + 1])
+    # Few cells are drawn wide enough for what stands below them.
+    ratios = [max(5, experts + 1), max(5, len(languages) + 1)]
+    left, right = figure.subplots(1, 2, width_ratios=ratios)
     _heatmap(
         left,
         [[weight - 1 / experts for weight in row] for row in found.means.values()],
@@ -107,7 +109,7 @@ def draw_words(words: "Mapping[str, Sequence[GuidingWord]]", path: Path) -> list
                 axes.barh(place, word.attention, 0.8, **_look(word.favours))
                 favoured.add(word.favours)
             axes.set_yticks(range(len(entries)), [legible(word.word) for word in entries])
-            axes.invert_yaxis()
+            axes.set_ylim(max(5, len(entries)) - 0.5, -0.5)  # the first above, few not too fat
             axes.set_title(name_of(code), fontsize=11)
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(axis="x", labelsize=8)
@@ -123,7 +125,7 @@ def draw_ablation(ablation: "Mapping[str, Ablation]", path: Path) -> list[Path]:
     languages = [name_of(code) for code in ablation]
     experts = len(next(iter(ablation.values())).without)
     columns = [*(str(number + 1) for number in range(experts)), "all"]
-    figure = new_figure(3.4 + 1.5 * len(columns), 1.9 + 0.45 * len(languages))
+    figure = new_figure(max(9.0, 3.4 + 1.5 * len(columns)), 1.9 + 0.45 * len(languages))
     losses, accuracies = [], []
     for entry in ablation.values():
         scores = [*entry.without, entry.bare]
@@ -220,7 +222,7 @@ def draw_comparison(
         [b - a for a, b in zip(x, y, strict=True)] for x, y in zip(first, paired, strict=True)
     ]
     experts = len(found.pairing)
-    figure = new_figure(3.0 + 2.1 * experts, 1.9 + 0.45 * len(codes))
+    figure = new_figure(max(8.0, 3.0 + 2.1 * experts), 1.9 + 0.45 * len(codes))
     panels = figure.subplots(1, 3)
     columns = [str(number + 1) for number in range(experts)]
     # One scale for both checkpoints, so that the same colour is the same weight.
@@ -302,10 +304,11 @@ def _look(expert: int) -> dict[str, Any]:
 
 
 def _line(expert: int, points: int) -> dict[str, Any]:
+    turn = expert // len(COLOURS)  # colours that come again have other dashes and marks
     return {
         "color": COLOURS[expert % len(COLOURS)],
-        "linestyle": DASHES[expert % len(DASHES)],
-        "marker": MARKERS[expert % len(MARKERS)],
+        "linestyle": DASHES[(expert + turn) % len(DASHES)],
+        "marker": MARKERS[(expert + turn) % len(MARKERS)],
         "markevery": max(1, points // 6),
         "markersize": 4,
         "linewidth": 1.2,

@@ -115,6 +115,7 @@ def print_inspection(found: "Inspection") -> None:
         print_line("language told by routing alone: needs two languages with two images each")
     for warning in found.warnings:
         print_line(f"warning: {warning}")
+    print_line("")
 
 
 def print_heatmap(

@@ -36,7 +36,7 @@ class ExpertUsage:
 
 def entropy(weights: Sequence[float]) -> float:
     """Entropy of a distribution in bits: 0 for one expert alone, log2 E for all alike."""
-    return -sum(weight * math.log2(weight) for weight in weights if weight > 0)
+    return sum(-weight * math.log2(weight) for weight in weights if weight > 0)
 
 
 def mean_entropy(rows: Sequence[Weights]) -> float:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from parrot_cli.app import main
+from parrot_cli.inspect_experts import display
 from parrot_core.inspection import built_in_conversations
 
 
@@ -231,3 +232,41 @@ def test_a_folder_that_cannot_be_written_is_said(inspect_experts, tmp_path):
     code, _, err = inspect_experts("--lang", "en", "--output", "file/below")
     assert code == 3
     assert "error: cannot write to file/below" in err
+
+
+VALUES = {"en": [0.5, -0.5], "tr": [0.0, 0.01]}
+TEXTS = {"en": ["+0.5", "-0.5"], "tr": ["+0.0", "+0.01"]}
+
+
+def heatmap(capsys, **changes):
+    settings = {"columns": ["1", "2"], "title": "a title", "at_least": 0.1, **changes}
+    display.print_heatmap(VALUES, texts=TEXTS, **settings)
+    return capsys.readouterr().out
+
+
+def test_a_heatmap_is_shaded_where_there_is_no_colour(capsys, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = heatmap(capsys)
+    assert "+0.5 +█" in shown
+    assert "-0.5 -█" in shown
+    assert "+0.01 +·" in shown
+    assert re.search(r"\+0\.0\s", shown)
+    assert "\x1b[48" not in shown
+
+
+def test_a_heatmap_is_coloured_on_one_scale_where_there_is_colour(capsys, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "48;2;230;130;0m +0.5" in heatmap(capsys)
+    assert "48;2;128;115;214m" in heatmap(capsys)
+    assert "48;2;255;255;255m +0.0 " in heatmap(capsys)
+    assert "48;2;230;130;0m +0.5" not in heatmap(capsys, at_least=5.0)
+
+
+def test_special_tokens_and_signs_are_no_words_to_read():
+    readable = ["nedir", "图片", "A", "\u0938\u093f", "5"]
+    assert [
+        word for word in [*readable, "<|end|>", "[INST]", "?", "⏎"] if display.is_readable(word)
+    ] == readable
