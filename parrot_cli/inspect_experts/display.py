@@ -186,7 +186,7 @@ def print_ablation(ablation: "Mapping[str, Ablation]") -> None:
     """Shows what switching off each expert, and all, changes for each language."""
     experts = len(next(iter(ablation.values())).without)
     print_table(
-        ["language", "answers", "in the wording", "loss", "exact", "loss, none", "exact, none"],
+        ["language", "answers", "in the wording", "loss", "right", "loss, none", "right, none"],
         [
             [
                 name_of(code),
@@ -220,7 +220,7 @@ def print_ablation(ablation: "Mapping[str, Ablation]") -> None:
         changes["accuracy"],
         texts={code: [f"{v:+z.1f}" for v in row] for code, row in changes["accuracy"].items()},
         columns=columns,
-        title="change of the exact answers in points (below 0: the expert helped)",
+        title="change of the right answers in points (below 0: the expert helped)",
         at_least=LEAST_POINTS,
     )
 

@@ -1,19 +1,20 @@
 """What happens to the answers when an expert is switched off, language by language.
 
-Shapes: M images of a batch, N tokens of a sample, E experts.
+Shapes: B conversations of a batch, E experts, S settings: all experts, without each, without any.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from parrot_core.errors import UsageError
 from parrot_core.inspection.questions import Asked
 from parrot_core.inspection.reading import OnProgress, check_experts
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
-from parrot_core.model.supervision import find_supervised, token_loss
+from parrot_core.model.supervision import find_supervised
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,9 @@ class Score:
 
     Attributes:
         loss: Cross-entropy in nats, mean over all answer tokens.
-        accuracy: Share of the conversations in which greedy decoding says every answer token, its
-            end included.
+        accuracy: Share of the conversations answered right: greedy decoding says every answer
+            token, its end included; or, where options are weighed, the right one is likelier than
+            every other.
     """
 
     loss: float
@@ -152,17 +154,53 @@ def _score_wordings(
         images = [image for chat in chats for image in chat.images]
         pixels = processor.prepare_images(images).to(model.device)
         vision_features = model.vision_features(pixels)
-    for wording in range(max(len(chat.answers) for chat in chats)):
+
+    def score(answers: Sequence[str]) -> _Said:
         encoded = processor.encode_conversations(
-            [
-                [*chat.messages, _said(chat.answers[min(wording, len(chat.answers) - 1)])]
-                for chat in chats
-            ],
+            [[*chat.messages, _said(said)] for chat, said in zip(chats, answers, strict=True)],
             images=None,
             supervise=True,
         )
         inputs = {name: tensor.to(model.device) for name, tensor in encoded.items()}
-        yield _score(model, inputs, vision_features)
+        return _score(model, inputs, vision_features)
+
+    rivals = [[text for text in chat.candidates if text not in chat.answers] for chat in chats]
+    weighed = torch.tensor([bool(texts) for texts in rivals], device=model.device)
+    likeliest = None
+    for place in range(max(map(len, rivals))):
+        # A conversation with fewer rivals is given one of its own again, which changes nothing.
+        texts = [
+            others[min(place, len(others) - 1)] if others else chat.answers[0]
+            for chat, others in zip(chats, rivals, strict=True)
+        ]
+        losses = score(texts).losses
+        likeliest = losses if likeliest is None else torch.minimum(likeliest, losses)
+    for wording in range(max(len(chat.answers) for chat in chats)):
+        found = score([chat.answers[min(wording, len(chat.answers) - 1)] for chat in chats])
+        right = found.exact
+        if likeliest is not None:
+            right = torch.where(weighed, found.losses < likeliest, right)
+        yield _Tally(
+            losses=found.losses.sum(dim=1).tolist(),
+            right=right.sum(dim=1).tolist(),
+            tokens=found.tokens,
+            count=len(chats),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Said:
+    """How a batch's answers fare in each of the S settings.
+
+    Attributes:
+        losses: float[S, B], sums over a conversation's answer tokens.
+        exact: bool[S, B], whether greedy decoding says them all.
+        tokens: Answer tokens of the batch.
+    """
+
+    losses: Tensor
+    exact: Tensor
+    tokens: int
 
 
 def _said(answer: str) -> dict[str, str]:
@@ -171,13 +209,12 @@ def _said(answer: str) -> dict[str, str]:
 
 def _score(
     model: ParrotForConditionalGeneration, inputs: dict[str, Tensor], vision_features: Tensor
-) -> _Tally:
+) -> _Said:
     labels = inputs["labels"]
     mask, targets = find_supervised(labels, model.config.image_token_id, inputs["input_ids"])
     rows = mask.nonzero()[:, 0]  # which conversation each answer token is of
-    settings = [None, *_switched(model.config.num_experts, model.device)]
-    losses, right = [], []
-    for active in settings:
+    losses, exact = [], []
+    for active in (None, *_switched(model.config.num_experts, model.device)):
         with torch.no_grad():
             features = model.encode_images(
                 input_ids=inputs["input_ids"],
@@ -191,12 +228,13 @@ def _score(
                 attention_mask=inputs["attention_mask"],
                 mm_encoder_outputs={"image": features},
             )
-        logits = output.logits[mask]
-        losses.append(float(token_loss(logits, targets, 1)))
-        wrong = torch.zeros(len(labels), device=labels.device)
-        wrong.index_add_(0, rows, (logits.argmax(dim=-1) != targets).float())
-        right.append(int((wrong == 0).sum()))
-    return _Tally(losses=losses, right=right, tokens=len(targets), count=len(labels))
+        logits = output.logits[mask].float()
+        each = F.cross_entropy(logits, targets, reduction="none")
+        wrong = (logits.argmax(dim=-1) != targets).float()
+        nothing = torch.zeros(len(labels), device=logits.device)
+        losses.append(nothing.index_add(0, rows, each))
+        exact.append(nothing.index_add(0, rows, wrong) == 0)
+    return _Said(losses=torch.stack(losses), exact=torch.stack(exact), tokens=len(targets))
 
 
 def _switched(experts: int, device: torch.device) -> Iterator[Tensor]:

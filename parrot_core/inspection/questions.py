@@ -31,9 +31,11 @@ class Asked(Conversation):
         answers: The right answer, in each wording in which a model may say it, the answer in words
             first: an option's text and its letter, or Yes in the question's language and in
             English. Empty where the data have none.
+        candidates: All options, where the most likely one is the model's answer.
     """
 
     answers: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
 def built_in_conversations(
@@ -188,9 +190,16 @@ def _language_of(sample: Sample, candidates: Sequence[str]) -> str | None:
 
 def _asked_as(question: Question, task: Task) -> Asked:
     """Puts a benchmark's question as an evaluation would."""
-    (prompt,) = build_prompts([question], style=task.prompt_style, form=task.form)
+    (prompt,) = build_prompts(
+        [question], style=task.prompt_style, form=task.form, answer_by=task.answer_by
+    )
     images = [open_image(source.load()) for source in prompt.images]
-    return _asked(ask(prompt.text, images=images), _wordings(question))
+    chat = ask(prompt.text, images=images)
+    answers = _wordings(question)
+    if not prompt.candidates:
+        return _asked(chat, answers)
+    candidates = tuple(prompt.candidates.values())
+    return _asked(chat, answers[:1], candidates)  # no letters are shown, so none is an answer
 
 
 def _asked_of(sample: Sample, root: Path) -> Asked:
@@ -200,8 +209,15 @@ def _asked_of(sample: Sample, root: Path) -> Asked:
     return Asked(messages=messages, images=images, answers=answers)
 
 
-def _asked(conversation: Conversation, answers: tuple[str, ...] = ()) -> Asked:
-    return Asked(messages=conversation.messages, images=conversation.images, answers=answers)
+def _asked(
+    conversation: Conversation, answers: tuple[str, ...] = (), candidates: tuple[str, ...] = ()
+) -> Asked:
+    return Asked(
+        messages=conversation.messages,
+        images=conversation.images,
+        answers=answers,
+        candidates=candidates,
+    )
 
 
 def _wordings(question: Question) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from parrot_core.errors import UsageError
-from parrot_core.generation import answer
+from parrot_core.generation import answer, weigh
 from parrot_core.inspection import Asked, ablate
 
 
@@ -106,3 +106,42 @@ def test_progress_counts_conversations(parrot, answered):
 def test_a_checkpoint_without_experts_is_refused(tiny, answered):
     with pytest.raises(UsageError, match="no experts"):
         ablate(*tiny.parrot(experts_enabled=False), answered)
+
+
+def test_where_options_are_weighed_the_likeliest_is_the_answer(parrot, asked):
+    model, processor = parrot
+    options = ("a cat", "bir kedi", "12", "Q")
+    chats = [
+        Asked(
+            messages=chat.messages,
+            images=chat.images,
+            answers=(options[number % 4],),
+            candidates=options,
+        )
+        for number, chat in enumerate([*asked["en"], *asked["tr"]])
+    ]
+    for parts, found in (
+        (model, lambda entry: entry.whole),
+        (silenced(model, range(6)), lambda entry: entry.bare),
+    ):
+        weights = weigh(parts, processor, chats, [options] * len(chats))
+        hits = [row.index(max(row)) == number % 4 for number, row in enumerate(weights)]
+        entry = ablate(model, processor, {"en": chats}, batch_size=5)["en"]
+        assert found(entry).accuracy == sum(hits) / len(hits)
+        assert 0 < sum(hits) < len(hits)
+        losses = [-row[number % 4] for number, row in enumerate(weights)]
+        assert found(entry).loss * entry.tokens == pytest.approx(sum(losses), rel=1e-4)
+
+
+def test_questions_with_and_without_options_go_together(parrot, asked):
+    options = ((), (), (), ("a cat", "Q"), ("a cat",), ("Q", "a cat", "x"))
+    chats = [
+        Asked(messages=c.messages, images=c.images, answers=("a cat",), candidates=candidates)
+        for c, candidates in zip(asked["en"][:6], options, strict=True)
+    ]
+    apart = [ablate(*parrot, {"en": [chat]})["en"] for chat in chats]
+    together = ablate(*parrot, {"en": chats})["en"]
+    for setting in range(6):
+        right = sum(entry.without[setting].accuracy for entry in apart)
+        assert together.without[setting].accuracy == pytest.approx(right / 6)
+    assert {entry.whole.accuracy for entry in apart} == {0.0, 1.0}

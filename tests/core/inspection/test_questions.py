@@ -110,10 +110,9 @@ def tables(tmp_path, tiny):
 def test_tables_of_several_benchmarks_go_together(tables):
     found = benchmark_conversations(tables)
     assert {language: len(chats) for language, chats in found.items()} == {"en": 4, "tr": 8}
-    assert (
-        found["tr"][0].messages[0]["content"] == "<image>\nWhat 1?\nA. cat\nB. dog\nC. sun\nD. hat"
-    )
-    assert found["tr"][0].answers == ("dog", "B")
+    assert found["tr"][0].messages[0]["content"] == "<image>\nWhat 1?"
+    assert found["tr"][0].answers == ("dog",)
+    assert found["tr"][0].candidates == ("cat", "dog", "sun", "hat")
     assert {chat.answers for chat in found["tr"][4:]} == {("Evet", "Yes"), ("Hayır", "No")}
 
 
@@ -134,3 +133,11 @@ def test_free_questions_need_no_judge(tmp_path, tiny, tables):
     found = benchmark_conversations([path])
     assert found["en"][0].answers == ("A picture of noise.",)
     assert json.dumps(found["en"][0].messages).count("Describe it.") == 1
+
+
+def test_options_that_are_shown_may_be_answered_by_their_letter(tmp_path, tables):
+    tables[0].rename(tmp_path / "MMBench_DEV_EN.tsv")
+    (entry, *_) = benchmark_conversations([tmp_path / "MMBench_DEV_EN.tsv"])["en"]
+    assert "B. dog" in entry.messages[0]["content"]
+    assert entry.answers == ("dog", "B")
+    assert entry.candidates == ()
