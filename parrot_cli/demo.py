@@ -184,25 +184,14 @@ def _ask_about_pictures(checkpoint: Path, data: Path, settings: "Recipe") -> lis
 
 def _inspect(checkpoint: Path, output: Path) -> dict[str, Any]:
     """Routes the naming questions of every language, which training never saw."""
-    from parrot_cli.inspect_experts import save_routing
+    from parrot_cli.inspect_experts.files import save_inspection
     from parrot_core.generation import load_for_use
-    from parrot_core.inspection import (
-        benchmark_conversations,
-        language_told_by_routing,
-        routing_by_language,
-        summarise,
-    )
+    from parrot_core.inspection import benchmark_conversations, inspect
 
     tables = sorted((output / "data" / "benchmarks").glob("emoji_naming_*.tsv"))
-    conversations = benchmark_conversations(tables)
-    routed = routing_by_language(*load_for_use(checkpoint), conversations)
-    summary = summarise(routed)
-    told = language_told_by_routing(routed)
-    save_routing(summary, told, output)
-    return {
-        "routing": {language: list(entry.mean) for language, entry in summary.items()},
-        "language_told_by_routing": told,
-    }
+    found = inspect(*load_for_use(checkpoint), benchmark_conversations(tables))
+    save_inspection(found, output)
+    return {"routing": found.means, "language_told_by_routing": found.language_told}
 
 
 def _accuracy(reports: "dict[str, Report]", settings: "Recipe") -> dict[str, Any]:
@@ -243,7 +232,7 @@ _HOW = (
 
 
 def _print_report(report: dict[str, Any], output: Path) -> None:
-    from parrot_cli.inspect_experts import print_histogram
+    from parrot_cli.inspect_experts.display import print_histogram
 
     if report["routing"]:
         print_histogram(report["routing"])

@@ -82,6 +82,7 @@ def load_task(
     languages: Sequence[str] | None,
     settings: Settings,
     with_pictures: bool = True,
+    to_be_scored: bool = True,
 ) -> Task:
     """Reads the questions of a named benchmark or of tables.
 
@@ -90,6 +91,7 @@ def load_task(
         languages: Codes; None is every language of the benchmark or table.
         settings: As for `run`.
         with_pictures: Scoring someone's answers needs no pictures.
+        to_be_scored: False where only the questions matter, which then need no judge.
 
     Raises:
         ParrotError: if the benchmark is unknown or its tables are missing or faulty.
@@ -119,7 +121,7 @@ def load_task(
     )
     name = known.name if known else _common_name(tuple(tables))
     form = settings.form or (known.form if known else None) or detect_form(questions)
-    if form == "judged" and settings.judge is None:
+    if to_be_scored and form == "judged" and settings.judge is None:
         raise UsageError(
             f"{name} has free answers, which only a judge can rate",
             hint="Name a judge with --judge-url and --judge-model.",
