@@ -1,14 +1,17 @@
-"""Being asked to stop: SIGTERM and Ctrl-C let a run save and leave, a second one ends it at once."""
+"""Being asked to stop: SIGTERM and Ctrl-C let a run save and leave, a second Ctrl-C ends it."""
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 from parrot_core.errors import ParrotError
 
 INTERRUPTED = 130
+
+_SAME_REQUEST = 1.0  # seconds in which launcher and terminal may both pass one Ctrl-C on
 
 
 class Stopped(ParrotError):  # noqa: N818 - it was asked for
@@ -22,31 +25,33 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.received = False
+        self._since = 0.0
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Notes SIGTERM and SIGINT instead of dying of them, the first time.
+        """Notes SIGTERM and SIGINT instead of dying of them.
 
+        A launcher and a batch system may both send SIGTERM: only a second Ctrl-C ends the process.
         Signals are the main thread's: in any other nothing is changed.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         signals = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.getsignal(number) for number in signals}
-
-        def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - Python's arguments
-            self.received = True
-            for one, handler in before.items():
-                signal.signal(one, handler)
-
-        for number in signals:
-            signal.signal(number, note)
+        before = {number: signal.signal(number, self._note) for number in signals}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - Python's
+        now = time.monotonic()
+        if self.received and number == signal.SIGINT and now - self._since > _SAME_REQUEST:
+            raise KeyboardInterrupt
+        if not self.received:
+            self.received = True
+            self._since = now
 
 
 def ignore_interrupts(worker: int) -> None:  # noqa: ARG001 - called so by the library
