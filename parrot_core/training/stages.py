@@ -18,7 +18,7 @@ from parrot_core.model import (
     join_parrot,
     load_parrot,
 )
-from parrot_core.recipe import Part, Recipe, StageRecipe
+from parrot_core.recipe import Part, Recipe, StageRecipe, chosen_data
 from parrot_core.training.loop import Progress, Schedule, train
 from parrot_core.training.runs import RUN_FILE, find_stage, log_file, open_run, save_run
 from parrot_core.training.vision import VisionFeatures, load_vision_encoder
@@ -59,7 +59,9 @@ def train_stage(
     """
     settings = recipe.stage1 if stage == 1 else recipe.stage2
     open_run(output)
-    samples = SampleSet(settings.data, root=Path(recipe.data.folder))
+    root = Path(recipe.data.folder)
+    files = [str(entry.file.relative_to(root)) for entry in chosen_data(recipe, stage)]
+    samples = SampleSet(files, root=root)
     _check_languages(samples, recipe)
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -205,9 +207,13 @@ def _expert_settings(recipe: Recipe) -> dict[str, Any]:
 def _schedule(
     recipe: Recipe, settings: StageRecipe, model: ParrotForConditionalGeneration
 ) -> Schedule:
-    own = {}
-    if settings.router_learning_rate is not None and model.experts is not None:
-        own = {"experts.router": settings.router_learning_rate}
+    own: dict[str, float] = {}
+    for part in PARTS:
+        rate, module = getattr(settings.learning_rates, part), getattr(model, part)
+        if rate is not None and module is not None:
+            own |= dict.fromkeys((name for name, _ in module.named_parameters(part)), rate)
+    if settings.learning_rates.router is not None and model.experts is not None:
+        own["experts.router"] = settings.learning_rates.router
     return Schedule(
         learning_rate=settings.learning_rate,
         global_batch_size=settings.global_batch_size,
