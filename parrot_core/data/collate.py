@@ -76,7 +76,7 @@ class Collator:
         batch = dict(
             self._processor.encode_conversations(conversations, images=images, supervise=True)
         )
-        if self._features is not None and paths:
+        if self._features is not None:  # for a batch of text, too: none says that others have some
             batch["vision_features"] = self._features(paths)
         lengths = batch["attention_mask"].sum(dim=1).tolist()
         for sample, length in zip(samples, lengths, strict=True):

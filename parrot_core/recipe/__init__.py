@@ -22,12 +22,14 @@ from parrot_core.recipe.schema import (
     LoggingRecipe,
     LoraRecipe,
     ModelRecipe,
+    Offload,
     Part,
     Recipe,
     Stage1Recipe,
     Stage2Recipe,
     StageName,
     StageRecipe,
+    Zero,
 )
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "LoggingRecipe",
     "LoraRecipe",
     "ModelRecipe",
+    "Offload",
     "Part",
     "Recipe",
     "Stage1Recipe",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from parrot_core.errors import UsageError
+from parrot_core.recipe import share_batch
 
 LANGUAGES_KEY = "sample_languages"
 """In a batch: int[B], which of the run's languages each sample is in, their number if in none."""
@@ -62,20 +62,14 @@ def plan_batches(
     Raises:
         UsageError: if it does not divide, naming the nearest sizes that do.
     """
-    share, rest = divmod(global_batch_size, processes)
-    if rest or not share:
-        nearest = [count * processes for count in (share, share + 1) if count]
-        raise UsageError(
-            f"a global batch of {global_batch_size} does not divide among {processes} processes",
-            hint=f"Set global_batch_size to {' or '.join(map(str, nearest))}.",
-        )
-    limit = min(share, per_device_at_most or share)
-    per_device = next(size for size in range(limit, 0, -1) if share % size == 0)
+    share = share_batch(
+        global_batch_size, processes=processes, at_most=per_device_at_most or global_batch_size
+    )
     return BatchPlan(
         global_batch_size=global_batch_size,
         processes=processes,
-        per_device=per_device,
-        accumulation=share // per_device,
+        per_device=share.device_batch_size,
+        accumulation=share.accumulation,
     )
 
 

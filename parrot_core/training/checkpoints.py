@@ -95,9 +95,9 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_old(folder: Path) -> None:
+def remove_old(folder: Path, *, keep: int = KEPT) -> None:
     """Removes all but the newest whole checkpoints, and what killed processes left half-written."""
-    kept = {checkpoint.path for checkpoint in whole_checkpoints(folder)[-KEPT:]}
+    kept = {checkpoint.path for checkpoint in whole_checkpoints(folder)[-keep:]}
     for path in folder.glob(f"{PREFIX}*"):
         if path not in kept:
             (path / MARKER).unlink(missing_ok=True)

@@ -1,15 +1,13 @@
 """DeepSpeed's settings for a stage (section D: ZeRO-2 for stage 1, ZeRO-3 for stage 2)."""
 
-from typing import Any, Literal
+from typing import Any
 
+from parrot_core.recipe import Offload, Zero
 from parrot_core.training.batches import BatchPlan
-
-ZeroStage = Literal[0, 2, 3]
-Offload = Literal["none", "optimizer", "all"]
 
 
 def deepspeed_config(
-    stage: ZeroStage,
+    stage: Zero,
     *,
     plan: BatchPlan,
     hidden_size: int,
@@ -29,8 +27,7 @@ def deepspeed_config(
         hidden_size: C, which sizes stage 3's communication.
         max_grad_norm: To which gradients are clipped; 0 leaves them.
         bfloat16: Compute in bfloat16, with float32 masters of the weights.
-        offload: What lies in the host's memory: the `optimizer`'s states, or `all`, which in
-            stage 3 is the parameters too.
+        offload: What lies in the host's memory; parameters only in stage 3.
         overlap: Communicate while computing; gloo cannot.
 
     Raises:
@@ -55,7 +52,7 @@ def deepspeed_config(
     host = {"device": "cpu", "pin_memory": overlap}
     if offload != "none":
         zero["offload_optimizer"] = host
-    if offload == "all" and stage == 3:
+    if offload == "optimizer_and_parameters" and stage == 3:
         zero["offload_param"] = host
     return {
         "train_batch_size": plan.global_batch_size,

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,6 @@ from parrot_core.training.settings import Engine, Run, Schedule
 from parrot_core.training.stopping import Stopped
 from parrot_core.training.trainer import ParrotTrainer, Watch
 
-LOGGED_EVERY = 10
-"""Optimiser steps between two lines of the log."""
-
 _AMPERE = 8  # compute capability from which there is TF32
 
 
@@ -39,11 +36,11 @@ class Trained:
     """What came of training.
 
     Attributes:
-        loss: The last logged.
+        loss: The last logged; None if no step was left to do.
         weights: On the first process, all weights, where the model itself holds only a share.
     """
 
-    loss: float
+    loss: float | None
     weights: Mapping[str, Tensor] | None = None
 
 
@@ -125,7 +122,7 @@ def train(
         weights = None
         if engine.zero == 3:
             weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    return Trained(loss=trainer.loss if trainer.loss is not None else float("nan"), weights=weights)
+    return Trained(loss=trainer.loss, weights=weights)
 
 
 @contextmanager
@@ -133,6 +130,8 @@ def _folder(checkpoints: Path | None) -> Iterator[Path]:
     """The folder for checkpoints; the library wants one even where none are saved."""
     if checkpoints is not None:
         yield checkpoints
+        with suppress(OSError):
+            checkpoints.rmdir()  # nothing was saved there
         return
     with tempfile.TemporaryDirectory() as scratch:
         yield Path(scratch)
@@ -178,10 +177,10 @@ def _arguments(
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
         bf16=schedule.bfloat16,
-        tf32=True if cuda and torch.cuda.get_device_capability()[0] >= _AMPERE else None,
+        tf32=engine.tf32 if cuda and torch.cuda.get_device_capability()[0] >= _AMPERE else None,
         seed=schedule.seed,
         data_seed=schedule.seed,
-        logging_steps=LOGGED_EVERY,
+        logging_steps=engine.log_every,
         logging_first_step=True,
         logging_nan_inf_filter=False,  # a loss that is no number is to be seen, not averaged away
         save_strategy="no",

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parrot_core.training.checkpoints import Checkpoint
-from parrot_core.training.deepspeed import Offload, ZeroStage
+from parrot_core.recipe import Offload, Zero
+from parrot_core.training.checkpoints import KEPT, Checkpoint
 from parrot_core.training.world import World
+
+LOGGED_EVERY = 10
+"""Optimiser steps between two lines of the log, if nobody says otherwise."""
 
 Log = Callable[[Mapping[str, Any]], None]
 
@@ -56,15 +59,21 @@ class Engine:
         per_device_batch_size: The most samples of a forward pass; None sets no limit.
         data_workers: Processes that load data for each process; 0 loads in between.
         save_every: Optimiser steps between two checkpoints; None saves only when asked to stop.
+        keep: How many of the newest checkpoints are kept.
+        log_every: Optimiser steps between two lines of the log.
+        tf32: Whether what is left in float32 may use TF32, on GPUs that have it.
         report_to: Further places for the log: `tensorboard`, `wandb`.
     """
 
-    zero: ZeroStage = 0
+    zero: Zero = 0
     offload: Offload = "none"
     gradient_checkpointing: bool = False
     per_device_batch_size: int | None = None
     data_workers: int = 0
     save_every: int | None = None
+    keep: int = KEPT
+    log_every: int = LOGGED_EVERY
+    tf32: bool = True
     report_to: tuple[str, ...] = ()
 
 

@@ -237,11 +237,11 @@ class ParrotTrainer(Trainer):
             if run.world.is_first:
                 path = folder / f"{checkpoints.PREFIX}{step}"
                 checkpoints.finish(path, step=step, identity=run.identity, counted=counted)
-                checkpoints.remove_old(folder)
+                checkpoints.remove_old(folder, keep=self._engine.keep)
         except (OSError, SafetensorError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
                 raise  # not about the disk
-            checkpoints.remove_old(folder)
+            checkpoints.remove_old(folder, keep=self._engine.keep)
             raise MissingError(
                 f"cannot save the checkpoint of step {step} in {folder}: {_reason(error)}",
                 hint="Make room; --resume goes on from the checkpoint before.",

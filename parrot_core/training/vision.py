@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     EfficientNetConfig,
     EfficientNetImageProcessorPil,
@@ -134,6 +135,16 @@ def _name_in_library(name: str) -> str:
     return f"{_OUTER[module]}.{kind}"
 
 
+def _whole(parameters: list[nn.Parameter]) -> AbstractContextManager[None]:
+    """While this lasts, parameters that DeepSpeed divided among processes are whole on each."""
+    if not any(hasattr(parameter, "ds_numel") for parameter in parameters):
+        return nullcontext()
+    from deepspeed import zero
+
+    gathered: AbstractContextManager[None] = zero.GatheredParameters(parameters)
+    return gathered
+
+
 class VisionFeatures:
     """The features of every image of a training set, encoded once by the frozen encoder.
 
@@ -151,7 +162,8 @@ class VisionFeatures:
     ) -> None:
         self._rows = {path: row for row, path in enumerate(samples.images)}
         encoded = []
-        with torch.no_grad():
+        parameters = list(model.vision_encoder.parameters())
+        with torch.no_grad(), _whole(parameters):
             for start in range(0, len(samples.images), _ENCODED_AT_ONCE):
                 paths = samples.images[start : start + _ENCODED_AT_ONCE]
                 images = [load_image(path, root=samples.root) for path in paths]
@@ -160,5 +172,5 @@ class VisionFeatures:
         self._features = torch.cat(encoded) if encoded else torch.zeros(0, 0, 0)
 
     def __call__(self, paths: Sequence[str]) -> Tensor:
-        """float[images, 1 + patches, D_v] of images named by path, in order."""
+        """float[images, 1 + patches, D_v] of images named by path, in order; maybe of none."""
         return self._features[[self._rows[path] for path in paths]]

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,6 @@ from parrot_core.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUT = timedelta(minutes=30)
 _SLURM_PORTS = (20_000, 30_000)
 
 
@@ -82,36 +82,57 @@ def first_host(nodes: str) -> str:
     return f"{stem}{number}{tail}"
 
 
+def number_of_processes(environment: Mapping[str, str]) -> int:
+    """How many processes a launcher started; 1 without one."""
+    return int(launcher_variables(environment).get("WORLD_SIZE", "1"))
+
+
 @contextlib.contextmanager
-def joined_world(*, deepspeed: bool) -> Iterator[World]:
+def joined_world(*, deepspeed: bool, timeout_minutes: float = 30.0) -> Iterator[World]:
     """Joins the processes that a launcher started; without one this process is alone.
 
     Args:
         deepspeed: Whether DeepSpeed is to use the connection.
+        timeout_minutes: How long one waits for another before the run is given up.
 
     Raises:
         UsageError: if there are fewer GPUs here than processes.
     """
+    timeout = timedelta(minutes=timeout_minutes)
     variables = launcher_variables(os.environ)
-    if not variables:
+    if not variables and not deepspeed:
         yield World()
         return
-    os.environ.update(variables)
+    os.environ.update(variables or _alone())
+    variables = launcher_variables(os.environ)
     world = World(
         rank=int(variables["RANK"]),
         local_rank=int(variables["LOCAL_RANK"]),
         size=int(variables["WORLD_SIZE"]),
     )
-    if world.size == 1:
-        yield world
-        return
-    connect(world, deepspeed=deepspeed)
+    if world.size > 1 or deepspeed:
+        _connect(world, deepspeed=deepspeed, timeout=timeout)
     yield world
-    dist.barrier()  # whoever leaves first would cut the others' last words off
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.barrier()  # whoever leaves first would cut the others' last words off
+        dist.destroy_process_group()
 
 
-def connect(world: World, *, deepspeed: bool) -> None:
+def _alone() -> dict[str, str]:
+    """What a launcher would say to the only process of a run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def _connect(world: World, *, deepspeed: bool, timeout: timedelta) -> None:
     """Opens the connection of this process to the others: NCCL between GPUs, else gloo."""
     cuda = torch.cuda.is_available()
     if cuda:
@@ -124,20 +145,17 @@ def connect(world: World, *, deepspeed: bool) -> None:
         torch.cuda.set_device(world.local_rank)
     # Signals and samples are agreed upon by way of the CPU, which makes no GPU wait.
     backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-    dist.init_process_group(backend, timeout=_TIMEOUT)
-    if deepspeed:
-        connect_deepspeed()
-
-
-def connect_deepspeed() -> None:
-    """Lets DeepSpeed use the connection, or open one if this process is alone."""
+    dist.init_process_group(backend, timeout=timeout)
+    if not deepspeed:
+        return
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    import deepspeed
+    import deepspeed as library
 
     # Its shared-memory transport would be compiled at the first start; torch's gloo will do.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, timeout=_TIMEOUT)
+    library.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    library.init_distributed(
+        dist_backend="nccl" if cuda else "gloo", auto_mpi_discovery=False, timeout=timeout
+    )
 
 
 def sum_over(world: World, values: Tensor) -> Tensor:
