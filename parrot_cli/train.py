@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parrot_cli.output import library_output_to_stderr, note, print_line, progress_bar
+from parrot_cli.output import (
+    library_output_to_stderr,
+    note,
+    print_line,
+    progress_bar,
+    quieten_libraries,
+)
 from parrot_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -135,6 +141,7 @@ def _as_arguments(
 def _train(
     recipe: "Recipe", stage: str, output: Path, *, resume: bool, init_from: Path | None
 ) -> None:
+    quieten_libraries()
     from parrot_core.training import train_language_model, train_stage
 
     with progress_bar(f"stage {stage}") as show:

@@ -162,10 +162,11 @@ def _saver(
     dtype: torch.dtype,
 ) -> Callable[[Path], None]:
     def save(folder: Path) -> None:
+        # By the model's own names, however it came into being.
         if weights is None:
-            model.to(dtype).save_pretrained(folder)
+            model.to(dtype).save_pretrained(folder, save_original_format=False)
         else:
-            model.save_pretrained(folder, state_dict=dict(weights))
+            model.save_pretrained(folder, state_dict=dict(weights), save_original_format=False)
         processor.save_pretrained(folder)
 
     return save

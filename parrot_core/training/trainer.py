@@ -260,6 +260,25 @@ class Watch(TrainerCallback):
         self._first_step = run.resume.step if run.resume is not None else 0
         self.stopped = False
 
+    def on_pre_optimizer_step(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the library's arguments
+        state: TrainerState,  # noqa: ARG002
+        control: TrainerControl,  # noqa: ARG002
+        **_: Any,  # noqa: ANN401
+    ) -> None:
+        """Gives parameters that a step did not use a gradient of zero, as among processes.
+
+        AdamW would pass them over, momentum and all, if the step happened to have no image.
+        """
+        trainer = self._trainer
+        if trainer.is_deepspeed_enabled:
+            return
+        learner: Any = trainer.model
+        for parameter in learner.parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
     def on_step_end(
         self,
         args: TrainingArguments,  # noqa: ARG002 - the library's arguments
