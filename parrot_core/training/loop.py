@@ -165,7 +165,7 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Dataset[Sample] | None = None) -> Sampler[int]:
         """Batches of samples that are about equally long, so that little is padding."""
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
-        samples: Iterable[Sample] = (dataset[index] for index in range(len(dataset)))
+        samples: Iterable[Sample] = iter(dataset)
         lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
         return LengthGrouped(
             lengths, batch_size=self.schedule.global_batch_size, seed=self.args.seed
