@@ -72,9 +72,8 @@ class SampleIndex:
         start = 0
         for problem, language in self._rows.columns("problem", "language"):
             if problem.null_count < len(problem):
-                broken.append(
-                    start + np.flatnonzero(~problem.is_null().to_numpy(zero_copy_only=False))
-                )
+                stated = problem.is_valid().to_numpy(zero_copy_only=False)
+                broken.append(start + np.flatnonzero(stated))
             encoded = language.dictionary_encode()
             own = [names.setdefault(name, len(names)) for name in encoded.dictionary.to_pylist()]
             known = np.array([*own, 0], np.int16)  # the last is what has no language

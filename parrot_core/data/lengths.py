@@ -18,7 +18,7 @@ from parrot_core.errors import UsageError
 
 _ROWS_AT_ONCE = 256
 _ROWS_FOR_A_WORKER = 50_000
-"""Rows that are worth a process of their own: it takes seconds to import the tokenizer's library."""
+"""Rows that are worth a process of their own, which takes seconds to import the library."""
 
 
 class Measure(Protocol):
@@ -63,7 +63,8 @@ class Lengths:
             tokens.append(own.to_numpy())
             needed.append(few.to_numpy())
             if problems.null_count < len(problems):
-                for at in np.flatnonzero(~problems.is_null().to_numpy(False)).tolist():
+                stated = problems.is_valid().to_numpy(zero_copy_only=False)
+                for at in np.flatnonzero(stated).tolist():
                     self.unusable[start + at] = problems[at].as_py()
             start += len(own)
         self.tokens: Rows = np.concatenate(tokens)
