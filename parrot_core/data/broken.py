@@ -89,6 +89,8 @@ def too_many(
     lines = [f"{place}: {problem}" for place, problem in broken[:_SHOWN]]
     if count > len(lines):
         lines.append(f"… and {count - len(lines):,} more")
+    if allowed:
+        lines[-1] += f" ({count:,} broken samples, {allowed:,} are allowed)"
     remedy = "mend or remove" if image_kind is None else "see that the images are there, remove"
     hint = f"`parrot data check` finds them all: {remedy} them, or set max_bad_samples to {count}."
     problem = "\n".join(lines)

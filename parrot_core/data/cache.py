@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -117,9 +116,7 @@ class SourceCache:
 
     def _publish(self, target: Path, make: Callable[[Path], None]) -> None:
         self._tidy()
-        handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.folder)
-        os.close(handle)
-        unfinished = Path(name)
+        unfinished = self.folder / f"{_UNFINISHED}{target.name}"
         try:
             make(unfinished)
             if not self._seen.looks_like(self.source):

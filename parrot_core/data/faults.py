@@ -144,9 +144,9 @@ def _check_turns(record: Record, faults: list[Fault]) -> int:
             known = ", ".join(ROLES)
             message = f"turn {number}: unknown role {role!r} (known: {known})"
             faults.append(fault_of(record, "unknown-role", message))
-        shown = text.count(IMAGE_PLACEHOLDER) if isinstance(text, str) else 0
-        words = text.replace(IMAGE_PLACEHOLDER, "") if shown else text
-        silent = not isinstance(words, str) or not words.strip()
+        text = text if isinstance(text, str) else ""
+        shown = text.count(IMAGE_PLACEHOLDER)
+        silent = not text.replace(IMAGE_PLACEHOLDER, "").strip()
         # A question may be a picture alone; an answer of nothing teaches nothing.
         if silent and not (role == "human" and shown):
             faults.append(fault_of(record, "empty-turn", f"turn {number} ({role}) is empty"))

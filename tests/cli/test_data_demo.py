@@ -116,7 +116,7 @@ def test_the_cache_is_where_the_system_keeps_caches(
     tmp_path, monkeypatch, platform, variable, expected
 ):
     monkeypatch.setattr(sys, "platform", platform)
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in (CACHE_VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, str(tmp_path))
     assert default_cache() == tmp_path / expected
