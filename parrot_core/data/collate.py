@@ -92,7 +92,7 @@ class Collator:
             ready = [self._prepare(sample, encode=True) for sample, _ in ready]
             batch = self._encode(ready)
         files = [file for sample, _ in ready for file in self._files(sample)]
-        if self._features is not None and files:
+        if self._features is not None:  # for a batch of text, too: none says that others have some
             batch["vision_features"] = self._features(files)
         return self._cut(batch, [sample for sample, _ in ready])
 

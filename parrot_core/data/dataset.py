@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from torch.utils.data import Dataset
 
-from parrot_core.data.broken import too_many
+from parrot_core.data.broken import BrokenSamples, too_many
 from parrot_core.data.cache import default_cache
 from parrot_core.data.image_files import missing_images
 from parrot_core.data.index import OnIndexing, Rows, SampleIndex
@@ -60,7 +60,7 @@ class DataSetReport:
     """
 
     name: str
-    file: Path
+    file: str
     fingerprint: str
     records: int
     broken: int
@@ -204,7 +204,7 @@ class SampleSet(Dataset[Sample]):
         return tuple(
             DataSetReport(
                 name=part.source.name,
-                file=part.source.file,
+                file=str(part.source.file),
                 fingerprint=part.index.fingerprint,
                 records=len(part.index),
                 broken=part.broken,
@@ -215,6 +215,19 @@ class SampleSet(Dataset[Sample]):
             )
             for part in self._parts
         )
+
+    def identity(self) -> dict[str, str]:
+        """Tells sets apart from which different things are learned, or in another order."""
+        return {
+            f"{number}: {part.source.name}": (
+                f"{part.index.fingerprint}, {part.drawn} of {len(part.rows)} samples"
+            )
+            for number, part in enumerate(self._parts)
+        }
+
+    def broken_samples(self, file: Path) -> BrokenSamples:
+        """Returns what counts the broken samples that are come upon from now on, in a file."""
+        return BrokenSamples(allowed=self.max_bad_samples, known=len(self.broken), file=file)
 
     def measure(self, processor: Measure, *, workers: int | None = None) -> "SampleSet":
         """Returns the samples with their lengths, those left out that cannot be encoded.
@@ -270,14 +283,21 @@ class SampleSet(Dataset[Sample]):
         )
 
     def stand_ins(self, sample: Sample) -> Iterator[Sample]:
-        """Yields what may stand in for a sample of this set: those that follow in its data set."""
+        """Yields what may stand in for a sample of this set, the nearest first.
+
+        These are samples of its data set, in its language and with as many images, so that all that
+        is counted of a batch before it is made stays true.
+        """
+        alike = (sample.language, len(sample.images))
         first = 0
         for part in self._parts:
             size = len(part.rows)
             if sample.index is not None and first <= sample.index < first + size:
                 for step in range(1, size):
                     at = (sample.index - first + step) % size
-                    yield self._sample(part, at, first + at)
+                    found = self._sample(part, at, first + at)
+                    if (found.language, len(found.images)) == alike:
+                        yield found
             first += size
 
     def _sample(self, part: _Part, at: int, index: int) -> Sample:

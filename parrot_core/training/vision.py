@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     EfficientNetConfig,
     EfficientNetImageProcessorPil,
@@ -135,6 +136,16 @@ def _name_in_library(name: str) -> str:
     return f"{_OUTER[module]}.{kind}"
 
 
+def _whole(parameters: list[nn.Parameter]) -> AbstractContextManager[None]:
+    """While this lasts, parameters that DeepSpeed divided among processes are whole on each."""
+    if not any(hasattr(parameter, "ds_numel") for parameter in parameters):
+        return nullcontext()
+    from deepspeed import zero
+
+    gathered: AbstractContextManager[None] = zero.GatheredParameters(parameters)
+    return gathered
+
+
 class VisionFeatures:
     """The features of every image of a training set, encoded once by the frozen encoder.
 
@@ -153,7 +164,8 @@ class VisionFeatures:
         distinct = samples.images
         self._rows = {file: row for row, file in enumerate(distinct)}
         encoded = []
-        with torch.no_grad():
+        parameters = list(model.vision_encoder.parameters())
+        with torch.no_grad(), _whole(parameters):
             for start in range(0, len(distinct), _ENCODED_AT_ONCE):
                 files = distinct[start : start + _ENCODED_AT_ONCE]
                 images = [load_image(file.path, root=file.root) for file in files]
@@ -162,5 +174,5 @@ class VisionFeatures:
         self._features = torch.cat(encoded) if encoded else torch.zeros(0, 0, 0)
 
     def __call__(self, files: Sequence[ImageFile]) -> Tensor:
-        """float[images, 1 + patches, D_v] of images, in order."""
+        """float[images, 1 + patches, D_v] of images, in order; maybe of none."""
         return self._features[[self._rows[file] for file in files]]

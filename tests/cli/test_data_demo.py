@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from parrot_cli.data_demo import demo
-from parrot_core.data.cache import default_cache
+from parrot_core.data.cache import CACHE_VARIABLE, default_cache
 from parrot_core.data.emoji import build, settings
 from parrot_core.data.emoji.materials import STYLES, Annotation, CatalogueEntry, Materials
 from parrot_core.data.emoji.settings import ConceptSettings, DemoSettings
