@@ -49,7 +49,9 @@ def train(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on from the newest checkpoint of a run that was cut off."),
+        typer.Option(
+            "--resume", help="Go on from the newest checkpoint of a run that was cut off."
+        ),
     ] = False,
     init_from: Annotated[
         Path | None,
@@ -111,9 +113,7 @@ def _check_batch(recipe: "Recipe", stage: str, processes: int) -> None:
     from parrot_core.recipe import share_batch
 
     settings = recipe.stage1 if stage == "1" else recipe.stage2
-    share_batch(
-        settings.global_batch_size, processes=processes, at_most=settings.device_batch_size
-    )
+    share_batch(settings.global_batch_size, processes=processes, at_most=settings.device_batch_size)
 
 
 def _as_arguments(

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -117,6 +117,22 @@ class LengthGrouped(Sampler[int]):
             yield from batch
 
 
+class Order(Protocol):
+    """In which order samples are seen; `LengthGrouped` is one, and `OrderSampler` of the data."""
+
+    def __len__(self) -> int:
+        """Samples of a pass over the data."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the pass over the data."""
+        ...
+
+    def __iter__(self) -> Iterator[int]:
+        """Yields the indices of the pass."""
+        ...
+
+
 class Draw(NamedTuple):
     """A sample's turn in a run.
 
@@ -142,7 +158,7 @@ class RankBatches(Sampler[list[Draw]]):
         steps: Optimiser steps of the run.
     """
 
-    def __init__(self, order: LengthGrouped, *, plan: BatchPlan, rank: int, steps: int) -> None:
+    def __init__(self, order: Order, *, plan: BatchPlan, rank: int, steps: int) -> None:
         self._order = order
         self._plan = plan
         self._rank = rank

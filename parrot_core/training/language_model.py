@@ -4,6 +4,7 @@ It stands in for the Qwen models of the paper where there is no model hub. The a
 theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
 """
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -97,7 +98,7 @@ def train_language_model(
     identity = identity_of(
         recipe,
         "language-model",
-        files=[samples.root / name for name in settings.data],
+        data=samples.identity(),
         start="",
         zero=0,
         processes=1,
@@ -108,9 +109,9 @@ def train_language_model(
     if checkpoint is not None and on_resume is not None:
         on_resume(checkpoint)
     torch.manual_seed(recipe.seed)
-    tokenizer = train_tokenizer(_texts(samples.samples), vocabulary_size=settings.vocabulary_size)
+    tokenizer = train_tokenizer(_texts(samples), vocabulary_size=settings.vocabulary_size)
     model = Qwen2ForCausalLM(_config(settings, tokenizer))
-    _begin_with_word_vectors(model, tokenizer, samples.samples)
+    _begin_with_word_vectors(model, tokenizer, samples)
     _begin_with_matching_heads(model)
 
     # Text is encoded as it will be beside pictures; which image processor it is does not matter.
@@ -241,10 +242,10 @@ def _config(settings: LanguageModelRecipe, tokenizer: PreTrainedTokenizerFast) -
 
 @torch.no_grad()
 def _begin_with_word_vectors(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample]
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: Iterable[Sample]
 ) -> None:
     """Adds word vectors to the freshly drawn embeddings, at the scale of the latter."""
-    some = samples[:_SAMPLES_FOR_WORD_VECTORS]
+    some = itertools.islice(samples, _SAMPLES_FOR_WORD_VECTORS)
     texts = [" ".join(turn.text for turn in sample.turns) for sample in some]
     documents = tokenizer(texts, add_special_tokens=False)["input_ids"]
     weight: Tensor = cast(nn.Embedding, model.get_input_embeddings()).weight

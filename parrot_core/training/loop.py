@@ -18,6 +18,7 @@ from parrot_core.training.batches import (
     BatchPlan,
     Drawn,
     LengthGrouped,
+    Order,
     RankBatches,
     RunCollator,
     count_steps,
@@ -52,6 +53,7 @@ def train(
     schedule: Schedule,
     run: Run,
     engine: Engine | None = None,
+    order: Order | None = None,
 ) -> Trained:
     """Trains the parameters of a model that require gradients.
 
@@ -62,6 +64,8 @@ def train(
         schedule: How to optimise.
         run: Where the run stands, and who hears of it.
         engine: How to execute; plainly, by default.
+        order: In which order samples are seen; by default all of them in every pass, and samples of
+            about as many letters together.
 
     Raises:
         UsageError: if the loss stops being a number, the batch does not divide, or there is nothing
@@ -76,11 +80,11 @@ def train(
         processes=run.world.size,
         per_device_at_most=engine.per_device_batch_size,
     )
-    sized: Any = samples
+    order = order or _order(samples, schedule)
     steps = schedule.steps
     if steps is None:
         steps = count_steps(
-            len(sized), global_batch_size=plan.global_batch_size, epochs=schedule.epochs
+            len(order), global_batch_size=plan.global_batch_size, epochs=schedule.epochs
         )
     if not steps:
         raise UsageError("no step was trained", hint="Give more samples, epochs or steps.")
@@ -91,7 +95,7 @@ def train(
             schedule=schedule,
             engine=engine,
             run=run,
-            batches=RankBatches(_order(sized, schedule), plan=plan, rank=run.world.rank, steps=steps),
+            batches=RankBatches(order, plan=plan, rank=run.world.rank, steps=steps),
             experts=config.num_experts if has_images and config.experts_enabled else 0,
             model=model,
             args=_arguments(schedule, engine, plan, folder, model, steps),
@@ -137,11 +141,9 @@ def _folder(checkpoints: Path | None) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _order(samples: Any, schedule: Schedule) -> LengthGrouped:  # noqa: ANN401 - a sized data set
+def _order(samples: Any, schedule: Schedule) -> LengthGrouped:  # noqa: ANN401 - can be gone through
     """Batches of samples that are about equally long, so that little is padding."""
-    lengths = [
-        sum(len(turn.text) for turn in samples[index].turns) for index in range(len(samples))
-    ]
+    lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
     return LengthGrouped(lengths, batch_size=schedule.global_batch_size, seed=schedule.seed)
 
 

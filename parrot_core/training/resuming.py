@@ -1,10 +1,9 @@
 """Beginning a run, or going on with one that was cut off."""
 
 import dataclasses
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def identity_of(
     recipe: Recipe,
     stage: int | str,
     *,
-    files: Sequence[Path],
+    data: Mapping[str, Any],
     start: str,
     zero: int,
     processes: int,
@@ -49,7 +48,7 @@ def identity_of(
     Args:
         recipe: What it does.
         stage: `language-model`, 1 or 2.
-        files: Of samples.
+        data: What it learns from.
         start: What it starts from.
         zero: What DeepSpeed shards; 0 if it is not used.
         processes: How many there are; with DeepSpeed each saves its own share.
@@ -64,18 +63,13 @@ def identity_of(
         "languages": recipe.languages,
         "model": whole["model"],
         section: settings,
-        "data": {path.name: _digest(path) for path in files},
+        "data": data,
         "start": start,
         "zero": zero,
         "processes": processes if zero else None,
     }
     plain: dict[str, Any] = json.loads(json.dumps(identity))  # as it will be read again
     return plain
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Runs:

@@ -1,5 +1,6 @@
 """The two stages of section 3.4 (Algorithm 1): which parts learn, from what, and what comes out."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from parrot_core.data.collate import Collator
-from parrot_core.data.dataset import SampleSet
+from parrot_core.data.dataset import DataSource, SampleSet
+from parrot_core.data.index import OnIndexing
+from parrot_core.data.order import OrderSampler
 from parrot_core.errors import UsageError
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
-from parrot_core.recipe import Part, Recipe, StageRecipe, chosen_data
+from parrot_core.recipe import ChosenData, Part, Recipe, StageRecipe, chosen_data
 from parrot_core.training.batches import plan_batches
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.deepspeed import deepspeed_config
@@ -28,10 +31,13 @@ from parrot_core.training.world import World, joined_world, number_of_processes,
 
 logger = logging.getLogger(__name__)
 
+BROKEN_FILE = "broken.jsonl"
+"""In the folder of a run: the samples that turned out to be broken while it learned from them."""
+
 PARTS: tuple[Part, ...] = ("vision_encoder", "projector", "experts", "language_model")
 
 
-def train_stage(
+def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     recipe: Recipe,
     stage: int,
     *,
@@ -41,6 +47,7 @@ def train_stage(
     on_progress: Callable[[Progress], None] | None = None,
     on_start: Callable[[dict[str, tuple[int, bool]]], None] | None = None,
     on_resume: Callable[[Checkpoint], None] | None = None,
+    on_indexing: OnIndexing | None = None,
 ) -> Path:
     """Runs stage 1 or 2 of a recipe.
 
@@ -59,6 +66,7 @@ def train_stage(
         on_progress: Called after every optimiser step.
         on_start: Called with the parameters of each part, and whether it learns.
         on_resume: Called with the checkpoint that the run goes on from.
+        on_indexing: Called while the data is read for the first time.
 
     Returns:
         The folder of the checkpoint.
@@ -75,15 +83,18 @@ def train_stage(
     ) as world:
         runs = Runs(output, world=world)
         runs.open()
-        root = Path(recipe.data.folder)
-        files = [str(entry.file.relative_to(root)) for entry in chosen_data(recipe, stage)]
-        samples = SampleSet(files, root=root)
+        samples = SampleSet(
+            [_source(entry) for entry in chosen_data(recipe, stage)],
+            root=Path(recipe.data.folder),
+            max_bad_samples=settings.max_bad_samples,
+            on_progress=on_indexing if world.is_first else None,
+        )
         _check_languages(samples, recipe)
         source = find_start(recipe, stage, output=output, given=init_from)
         identity = identity_of(
             recipe,
             stage,
-            files=[root / name for name in files],
+            data=samples.identity(),
             start=fingerprint_of_start(source),
             zero=engine.zero,
             processes=processes,
@@ -101,6 +112,9 @@ def train_stage(
         else:
             sharded = _sharding(recipe, settings, engine, world) if engine.zero == 3 else None
             model, processor = go_on(recipe, source, sharded=sharded)
+        samples = samples.measure(processor).limit(
+            settings.max_length, over_long=settings.over_long
+        )
         dtype = model.dtype
         parts = choose_what_learns(model, settings.trains)
         if settings.precision == "bfloat16" and not engine.zero:
@@ -112,13 +126,25 @@ def train_stage(
         if settings.cache_vision_features:
             features = VisionFeatures(model, processor, samples)
         collate = Collator(
-            processor, root=samples.root, max_length=settings.max_length, features=features
+            processor,
+            root=samples.root,
+            max_length=settings.max_length,
+            over_long="truncate" if settings.over_long == "truncate" else "error",
+            features=features,
+            broken=samples.broken_samples(output / BROKEN_FILE),
+            stand_ins=samples.stand_ins,
+        )
+        order = samples.order(
+            batch_size=settings.global_batch_size,
+            seed=recipe.seed,
+            group_by_length=settings.group_by_length,
         )
         after = checkpoint.step if checkpoint is not None else 0
         with log_file(output, after=after, active=world.is_first) as log:
             trained = train(
                 model,
                 samples,
+                order=OrderSampler(order),
                 collate=collate,
                 schedule=_schedule(recipe, settings, model),
                 engine=engine,
@@ -135,6 +161,7 @@ def train_stage(
         model.eval()
         facts = {
             "samples": len(samples),
+            "data": [dataclasses.asdict(entry) for entry in samples.report()],
             "languages": samples.languages(),
             "loss": trained.loss if trained.loss is not None else runs.last_loss(),
             "parameters": {name: count for name, (count, _) in parts.items()},
@@ -222,7 +249,9 @@ def engine_of(recipe: Recipe, settings: StageRecipe, *, processes: int) -> Engin
         offload=settings.offload,
         gradient_checkpointing=settings.gradient_checkpointing,
         per_device_batch_size=settings.device_batch_size,
-        data_workers=0 if settings.cache_vision_features else min(recipe.launch.loader_workers, spare),
+        data_workers=0
+        if settings.cache_vision_features
+        else min(recipe.launch.loader_workers, spare),
         save_every=settings.save_every,
         keep=settings.keep,
         log_every=recipe.logging.every,
@@ -271,6 +300,16 @@ def _schedule(
         seed=recipe.seed,
         learning_rates=own,
         vision_feature_dropout=settings.vision_feature_dropout,
+    )
+
+
+def _source(data: ChosenData) -> DataSource:
+    return DataSource(
+        name=data.name,
+        file=data.file,
+        images=data.images,
+        weight=1.0 if data.weight is None else data.weight,
+        samples=data.samples,
     )
 
 

@@ -125,9 +125,7 @@ def _read(counted: dict[str, Any], languages: Sequence[str]) -> dict[str, Any]:
     }
     by_language = list(zip(languages, counted["sums"], strict=False))
     losses = {code: row[0] / row[1] for code, row in by_language if row[1]}
-    routing = {
-        code: [weight / row[2] for weight in row[3:]] for code, row in by_language if row[2]
-    }
+    routing = {code: [weight / row[2] for weight in row[3:]] for code, row in by_language if row[2]}
     if losses:
         entry["loss_by_language"] = losses
     if any(routing.values()):
