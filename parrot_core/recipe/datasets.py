@@ -68,7 +68,7 @@ def require_data_files(data: tuple[ChosenData, ...]) -> None:
         lines.append(f"no data set {entry.name}: {entry.file} is not there{source}")
     raise MissingError(
         "\n".join(lines),
-        hint="Put them there, or set data.folder; `parrot data demo` makes those of the tiny recipe.",
+        hint="Put them there, or set data.folder; `parrot data demo` makes those of tiny.",
     )
 
 
