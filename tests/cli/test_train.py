@@ -45,7 +45,9 @@ def overrides(folder, stage):
 
 
 def command(folder, stage, name, *extra):
-    values = [part for item in overrides(folder, stage).items() for part in ("--set", "%s=%s" % item)]
+    values = [
+        part for item in overrides(folder, stage).items() for part in ("--set", "%s=%s" % item)
+    ]
     output = folder / name / f"stage{stage}"
     return ["train", "--stage", stage, "--recipe", TINY, "--output", output, *values, *extra]
 
@@ -130,7 +132,9 @@ def test_stage_2_by_two_processes_stopped_and_resumed_follows_the_curve_of_one(
     shown = [entry.get("routing_by_language", {}) for entry in read_log(together)]
     assert {language for routing in shown for language in routing} == {"en", "tr"}
     assert all(
-        len(row) == 6 and sum(row) == pytest.approx(1) for routing in shown for row in routing.values()
+        len(row) == 6 and sum(row) == pytest.approx(1)
+        for routing in shown
+        for row in routing.values()
     )
     model, _ = load_parrot(together)
     assert model.experts is not None

@@ -190,9 +190,7 @@ def _operations(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 @contextmanager
-def _kept_bytes(
-    model: nn.Module, *, inside: nn.Module | None = None
-) -> Iterator[dict[int, int]]:
+def _kept_bytes(model: nn.Module, *, inside: nn.Module | None = None) -> Iterator[dict[int, int]]:
     """Yields the sizes of all that is kept for a backward pass, weights aside.
 
     Args:
