@@ -118,6 +118,8 @@ class DataSet:
     """Image root of its samples, relative to `data.folder`."""
     samples: Count | None = None
     """How many it has, as published; only estimates read it, and only where the file is not."""
+    text_tokens: Count | None = None
+    """Of a sample, on average, images aside; likewise only for estimates."""
     source: str = ""
     """Where it is to be had: what a user reads who does not have it."""
 

@@ -102,6 +102,8 @@ class Blueprint:
         """Counts a pass over samples of so many tokens, image tokens included."""
         model, dtype, kind = self._model, self._dtype, self.config.vision_config
         row, layer = self.config.vision_row, self.config.vision_feature_layer
+        if layer is None:
+            layer = row.feature_layer
         with self._mode:
             side = self.config.image_size
             pixels = torch.empty(1, 3, side, side, dtype=dtype)
@@ -190,9 +192,7 @@ def _operations(run: Callable[[], Any]) -> tuple[float, Any]:
 
 
 @contextmanager
-def _kept_bytes(
-    model: nn.Module, *, inside: nn.Module | None = None
-) -> Iterator[dict[int, int]]:
+def _kept_bytes(model: nn.Module, *, inside: nn.Module | None = None) -> Iterator[dict[int, int]]:
     """Yields the sizes of all that is kept for a backward pass, weights aside.
 
     Args:

@@ -72,9 +72,7 @@ class Memory:
     @property
     def gpu(self) -> float:
         """All that one GPU holds."""
-        return (
-            self.weights + self.gradients + self.optimizer + self.activations + self.overhead
-        )
+        return self.weights + self.gradients + self.optimizer + self.activations + self.overhead
 
 
 def memory_of_step(
@@ -132,9 +130,7 @@ def memory_of_step(
     )
 
 
-def _activations(
-    blueprint: Blueprint, costs: PassCosts, stage: StageRecipe, batch: Batch
-) -> float:
+def _activations(blueprint: Blueprint, costs: PassCosts, stage: StageRecipe, batch: Batch) -> float:
     layer = costs.layer_bytes * batch.samples
     kept = layer * blueprint.layers
     again = costs.layer_backward_bytes * batch.samples

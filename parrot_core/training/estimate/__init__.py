@@ -1,0 +1,12 @@
+"""What a stage needs before it is started: parameters, memory, steps and hours, from shapes alone.
+
+- `configs`: the backbones' configs, from wherever they are at hand;
+- `blueprint`: the model without weights, counted part by part;
+- `lengths`, `work`: how much there is to do;
+- `memory`: what GPUs and main memory hold;
+- `stage`: all of it together.
+"""
+
+from parrot_core.training.estimate.stage import Estimate, estimate_stage, require_memory
+
+__all__ = ["Estimate", "estimate_stage", "require_memory"]
