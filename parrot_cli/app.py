@@ -15,6 +15,7 @@ from parrot_cli.demo import demo
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.output import print_error
+from parrot_cli.recipe import app as recipe_app
 from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import ParrotError
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
+app.add_typer(recipe_app, name="recipe")
 data_app.command("demo")(data_demo)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")

@@ -52,7 +52,9 @@ def sample_lengths(
         images=1.0,
         text_tokens=text,
         longest_text=LONGEST * text,
-        source="published" if data.published_samples and data.text_tokens else "assumed",
+        source="published size, estimated length"
+        if data.published_samples and data.text_tokens
+        else "assumed",
     )
 
 

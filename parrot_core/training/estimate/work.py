@@ -27,7 +27,7 @@ class SampleLengths:
         images: Of a sample, on average.
         text_tokens: Of a sample, on average, the chat's markup included.
         longest_text: Tokens of the longest.
-        source: `measured` (its file was read), `published` or `assumed`.
+        source: `measured` (its file was read), `published size, estimated length`, or `assumed`.
     """
 
     name: str
