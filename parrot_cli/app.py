@@ -12,6 +12,7 @@ from parrot_cli.convert import convert
 from parrot_cli.data import app as data_app
 from parrot_cli.data_demo import demo as data_demo
 from parrot_cli.demo import demo
+from parrot_cli.doctor import doctor
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.output import print_error
@@ -37,6 +38,7 @@ app.command()(chat)
 app.command("inspect-experts")(inspect_experts)
 app.command()(convert)
 app.command()(demo)
+app.command()(doctor)
 
 
 def _print_version(*, wanted: bool) -> None:

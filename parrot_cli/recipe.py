@@ -164,7 +164,9 @@ def _summary(recipe: "Recipe") -> dict[str, Any]:
         "scores": [
             {
                 "benchmark": scores.benchmark,
-                "by_language": dict(zip(recipe.languages, scores.values, strict=True)),
+                "by_language": dict(
+                    zip(scores.languages or recipe.languages, scores.values, strict=True)
+                ),
                 "source": scores.source,
                 "reference": scores.reference,
             }

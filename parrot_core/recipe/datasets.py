@@ -66,7 +66,7 @@ def require_data_files(data: tuple[ChosenData, ...]) -> None:
         return
     lines = []
     for entry in missing:
-        source = f"; it is to be had from {entry.source}" if entry.source else ""
+        source = f"; where from: {entry.source}" if entry.source else ""
         lines.append(f"no data set {entry.name}: {entry.file} is not there{source}")
     raise MissingError(
         "\n".join(lines),

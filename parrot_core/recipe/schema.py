@@ -47,11 +47,13 @@ class Scores:
     benchmark: str
     """As `parrot eval` names it, for instance `mmmb`."""
     values: tuple[NotNegative, ...]
-    """Per cent, in the order of the recipe's `languages`."""
+    """Per cent, in the order of the languages."""
     source: Literal["published", "measured"]
     """Whose figures these are."""
     reference: str = ""
     """The table of the paper, or the command that measured them."""
+    languages: tuple[LanguageCode, ...] = ()
+    """Of the values; left out, the recipe's."""
 
 
 @dataclass(frozen=True, kw_only=True)

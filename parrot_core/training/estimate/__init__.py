@@ -7,6 +7,6 @@
 - `stage`: all of it together.
 """
 
-from parrot_core.training.estimate.stage import Estimate, estimate_stage, require_memory
+from parrot_core.training.estimate.stage import Estimate, check_memory, estimate_stage
 
-__all__ = ["Estimate", "estimate_stage", "require_memory"]
+__all__ = ["Estimate", "check_memory", "estimate_stage"]

@@ -95,10 +95,9 @@ def estimate_stage(
     """
     plan = _Plan(recipe, stage, processes=processes or recipe.launch.processes or 1)
     engine = plan.engine()
-    costs = plan.blueprint.measure(plan.mean_tokens)
     work = work_of_stage(
         plan.blueprint,
-        costs,
+        plan.costs(plan.mean_tokens),
         plan.settings,
         mixture=plan.mixture,
         image_tokens=plan.blueprint.config.num_image_tokens,
@@ -132,10 +131,12 @@ def estimate_stage(
     )
 
 
-def require_memory(
+def check_memory(
     recipe: Recipe, stage: int, *, processes: int, gpu_bytes: float, gpu: str
-) -> None:
-    """Refuses a stage that does not fit into the GPUs, before anything is loaded.
+) -> str | None:
+    """Refuses a stage that cannot fit into the GPUs, before anything is loaded.
+
+    A stage whose batches of mean length fit, but whose longest may not, is only warned of.
 
     Args:
         recipe: What is to be trained.
@@ -144,13 +145,23 @@ def require_memory(
         gpu_bytes: Memory of each GPU.
         gpu: What to call it.
 
+    Returns:
+        The warning, or None if all fits.
+
     Raises:
         MissingError: saying how much is missing and what would fit, in numbers.
     """
     plan = _Plan(recipe, stage, processes=processes)
-    needed = plan.memory(plan.engine()).gpu
+    longest = plan.memory(plan.engine()).gpu
+    if longest <= gpu_bytes:
+        return None
+    needed = plan.memory(plan.engine(), tokens=plan.mean_tokens).gpu
     if needed <= gpu_bytes:
-        return
+        return (
+            f"stage {stage} needs about {_gb(longest)} of each {gpu} for a batch of the longest "
+            f"samples, {plan.longest} tokens, and there are {_gb(gpu_bytes)}: lower "
+            f"stage{stage}.device_batch_size if it runs out of memory"
+        )
     ways = [f"{way}: {_gb(size)}" for way, size in plan.ways_to_fit(gpu_bytes)]
     raise MissingError(
         f"stage {stage} needs about {_gb(needed)} on each of {plan.processes} × {gpu}, "
@@ -193,13 +204,13 @@ class _Plan:
             ),
         )
         self._images = images
-        self._costs: PassCosts | None = None
+        self._costs: dict[int, PassCosts] = {}
 
-    @property
-    def costs_of_longest(self) -> PassCosts:
-        if self._costs is None:
-            self._costs = self.blueprint.measure(self.longest)
-        return self._costs
+    def costs(self, tokens: int) -> PassCosts:
+        """Of a pass over samples of so many tokens."""
+        if tokens not in self._costs:
+            self._costs[tokens] = self.blueprint.measure(tokens)
+        return self._costs[tokens]
 
     def engine(self) -> Engine:
         """The recipe's; alone, and without offload, a process has nothing to share out."""
@@ -211,8 +222,11 @@ class _Plan:
             nodes=self.recipe.launch.nodes,
         )
 
-    def memory(self, engine: Engine, *, blueprint: Blueprint | None = None) -> Memory:
-        settings = self.settings
+    def memory(
+        self, engine: Engine, *, blueprint: Blueprint | None = None, tokens: int | None = None
+    ) -> Memory:
+        """What a step holds over samples of so many tokens; the longest if it is not said."""
+        settings, tokens = self.settings, tokens or self.longest
         share = share_batch(
             settings.global_batch_size,
             processes=engine.processes,
@@ -220,10 +234,10 @@ class _Plan:
         )
         samples = share.device_batch_size
         visual = self.blueprint.config.num_image_tokens
-        text = max(0.0, self.longest - self._images * visual)
+        text = max(0.0, tokens - self._images * visual)
         return memory_of_step(
             blueprint or self.blueprint,
-            self.costs_of_longest,
+            self.costs(tokens),
             settings,
             engine=engine,
             batch=Batch(samples=samples, images=samples * self._images, supervised=samples * text),
