@@ -37,10 +37,11 @@ def contradictions(
             if times > 1:
                 yield ("languages",), f"{code!r} is named {times} times"
         for index, scores in enumerate(parts["about"].scores if "about" in parts else ()):
-            if len(scores.values) != len(languages):
+            count = len(scores.languages or languages)
+            if len(scores.values) != count:
                 yield (
                     ("about", "scores", index, "values"),
-                    f"{len(scores.values)} values for {len(languages)} languages",
+                    f"{len(scores.values)} values for {count} languages",
                 )
     if "model" in parts:
         experts: ExpertsRecipe = parts["model"].experts

@@ -26,6 +26,7 @@ class ChosenData:
         weight: How often each sample is seen in an epoch; None where `samples` counts.
         samples: How many samples are drawn from it; None where `weight` counts.
         published_samples: How many it has, as published; None where nobody said.
+        text_tokens: Of a sample, on average, images aside; None where nobody said.
         source: Where it is to be had; empty where nobody said.
     """
 
@@ -35,6 +36,7 @@ class ChosenData:
     weight: float | None
     samples: int | None
     published_samples: int | None = None
+    text_tokens: int | None = None
     source: str = ""
 
 
@@ -64,7 +66,7 @@ def require_data_files(data: tuple[ChosenData, ...]) -> None:
         return
     lines = []
     for entry in missing:
-        source = f"; it is to be had from {entry.source}" if entry.source else ""
+        source = f"; where from: {entry.source}" if entry.source else ""
         lines.append(f"no data set {entry.name}: {entry.file} is not there{source}")
     raise MissingError(
         "\n".join(lines),
@@ -140,5 +142,6 @@ def _choose(use: DataUse, registry: Mapping[str, DataSet], folder: Path) -> Chos
         weight=weight,
         samples=use.samples,
         published_samples=found.samples,
+        text_tokens=found.text_tokens,
         source=" ".join(found.source.split()),
     )

@@ -47,11 +47,13 @@ class Scores:
     benchmark: str
     """As `parrot eval` names it, for instance `mmmb`."""
     values: tuple[NotNegative, ...]
-    """Per cent, in the order of the recipe's `languages`."""
+    """Per cent, in the order of the languages."""
     source: Literal["published", "measured"]
     """Whose figures these are."""
     reference: str = ""
     """The table of the paper, or the command that measured them."""
+    languages: tuple[LanguageCode, ...] = ()
+    """Of the values; left out, the recipe's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,8 @@ class DataSet:
     """Image root of its samples, relative to `data.folder`."""
     samples: Count | None = None
     """How many it has, as published; only estimates read it, and only where the file is not."""
+    text_tokens: Count | None = None
+    """Of a sample, on average, images aside; likewise only for estimates."""
     source: str = ""
     """Where it is to be had: what a user reads who does not have it."""
 

@@ -102,6 +102,8 @@ class Blueprint:
         """Counts a pass over samples of so many tokens, image tokens included."""
         model, dtype, kind = self._model, self._dtype, self.config.vision_config
         row, layer = self.config.vision_row, self.config.vision_feature_layer
+        if layer is None:
+            layer = row.feature_layer
         with self._mode:
             side = self.config.image_size
             pixels = torch.empty(1, 3, side, side, dtype=dtype)
@@ -120,16 +122,18 @@ class Blueprint:
             with _kept_bytes(model) as kept:
                 bridging, _ = _operations(bridge)
             words = torch.empty(1, tokens, width, dtype=dtype, requires_grad=True)
-            decoder: Any = model.language_model.get_decoder()
-            with _kept_bytes(model, inside=decoder.layers[0]) as in_layer:
-                decoding, _ = _operations(lambda: decoder(inputs_embeds=words, use_cache=False))
+            with (
+                _first_layer_alone(model.language_model.get_decoder()) as decoder,
+                _kept_bytes(model, inside=decoder.layers[0]) as in_layer,
+            ):
+                one, _ = _operations(lambda: decoder(inputs_embeds=words, use_cache=False))
         rows = model.get_output_embeddings().weight.shape[0]
         # In float32: the log-softmax, its gradient, and that of the logits.
         logits = rows * 3 * 4
         return PassCosts(
             vision_operations=vision,
             bridge_operations=bridging,
-            decoder_operations=decoding,
+            decoder_operations=one * self.layers,
             head_operations=2.0 * rows * width,
             layer_bytes=sum(in_layer.values()),
             # Gradients of its widest tensors, of which the gated layers of an MLP have three.
@@ -181,6 +185,17 @@ def _adapter_parameters(language_model: nn.Module, lora: LoraRecipe) -> int:
         for name, module in linear.items()
         if name.rpartition(".")[2] in lora.target_modules
     )
+
+
+@contextmanager
+def _first_layer_alone(decoder: Any) -> Iterator[Any]:  # noqa: ANN401 - typed there only in part
+    """All layers cost the same: one is run for all."""
+    layers = decoder.layers
+    decoder.layers = layers[:1]
+    try:
+        yield decoder
+    finally:
+        decoder.layers = layers
 
 
 def _operations(run: Callable[[], Any]) -> tuple[float, Any]:

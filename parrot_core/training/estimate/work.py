@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from parrot_core.recipe import ChosenData, StageRecipe
 from parrot_core.training.estimate.blueprint import Blueprint, PassCosts
 
-UTILISATION = 0.21
+UTILISATION = 0.183
 """Share of a GPU's peak bfloat16 rate that is assumed where nobody says otherwise: with it, the
 paper's 7B training comes to the 21 hours that section 4.1 states."""
 
@@ -27,7 +27,7 @@ class SampleLengths:
         images: Of a sample, on average.
         text_tokens: Of a sample, on average, the chat's markup included.
         longest_text: Tokens of the longest.
-        source: `measured` (its file was read), `published` or `assumed`.
+        source: `measured` (its file was read), `published size, estimated length`, or `assumed`.
     """
 
     name: str

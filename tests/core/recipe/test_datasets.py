@@ -82,7 +82,7 @@ def test_missing_files_are_told_together_with_where_they_are_to_be_had(recipe):
     with pytest.raises(MissingError) as caught:
         require_data_files(chosen_data(with_data(recipe, *uses), 1))
     first, second = caught.value.problem.splitlines()
-    assert "sharegpt4v_sft_tr_17k.json is not there; it is to be had from https://" in first
+    assert "sharegpt4v_sft_tr_17k.json is not there; where from: https://" in first
     assert second == "no data set one.json: somewhere/one.json is not there"
     assert "data.folder" in caught.value.hint
 
