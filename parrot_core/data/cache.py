@@ -48,16 +48,26 @@ class _Seen:
     """A source as it was when its content was last read: while it looks so, it is so."""
 
     size: int
+    written: int
     changed: int
     fingerprint: str
     read: int
 
+    @classmethod
+    def now(cls, source: Path) -> "_Seen":
+        status, read = source.stat(), time.time_ns()
+        with source.open("rb") as file:
+            fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, fingerprint, read)
+
     def looks_like(self, source: Path) -> bool:
         status = source.stat()
-        return (status.st_size, status.st_mtime_ns) == (self.size, self.changed)
+        # The time of change, unlike that of writing, cannot be set by whoever copies a file.
+        now = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return now == (self.size, self.written, self.changed)
 
     def still_holds(self, source: Path) -> bool:
-        return self.changed < self.read - _FRESH and self.looks_like(source)
+        return max(self.written, self.changed) < self.read - _FRESH and self.looks_like(source)
 
 
 class SourceCache:
@@ -149,10 +159,7 @@ class SourceCache:
         with self._locked():
             if seen := self._read_seen():
                 return seen
-            status, now = self.source.stat(), time.time_ns()
-            with self.source.open("rb") as file:
-                fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
-            seen = _Seen(status.st_size, status.st_mtime_ns, fingerprint, now)
+            seen = _Seen.now(self.source)
             unfinished = self.folder / f"{_UNFINISHED}{_SOURCE}"
             unfinished.write_text(json.dumps(asdict(seen)), encoding="utf-8")
             unfinished.replace(self.folder / _SOURCE)

@@ -215,7 +215,7 @@ def _row(record: Record) -> tuple[Any, ...]:
     faults = record_faults(record)
     if faults:
         problem = "; ".join(fault.message for fault in faults)
-        return (faults[0].id, record.line, (), (), (), None, problem)
+        return ("", record.line, (), (), (), None, problem)
     value = record.value
     turns = value["conversations"]
     return (

@@ -123,7 +123,7 @@ def test_the_cache_is_where_the_system_keeps_caches(
 
 
 def test_the_command_imports_no_heavy_library_until_it_runs():
-    heavy = ("torch", "transformers", "PIL", "rich.table", "parrot_core")
+    heavy = ("torch", "transformers", "PIL", "rich.table", "numpy", "pyarrow")
     code = f"import sys, parrot_cli.data_demo; print([n for n in {heavy!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
