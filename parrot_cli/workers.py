@@ -1,4 +1,4 @@
-"""Worker processes: `parrot train --processes N` starts them, watches them, and says what went wrong.
+"""Worker processes: `parrot train --processes N` starts them, and says what went wrong in them.
 
 Workers are started by torch's own launcher, as `torchrun` would, from within this process: so their
 exit codes are known, and a Ctrl-C gives them the time to save.
@@ -155,7 +155,7 @@ class Reporting:
         if error is None or isinstance(error, SystemExit):
             return
         known = isinstance(error, ParrotError)
-        report = {
+        report: dict[str, Any] = {
             "time": time.time(),
             "code": error.exit_code if isinstance(error, ParrotError) else 1,
             "problem": error.problem if isinstance(error, ParrotError) else _line(error),

@@ -20,8 +20,8 @@ from parrot_core.recipe import ChosenData, LoraRecipe, Part, Recipe, StageRecipe
 from parrot_core.training.batches import plan_batches
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.deepspeed import deepspeed_config
-from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
 from parrot_core.training.loop import train
+from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
 from parrot_core.training.resuming import Runs, identity_of
 from parrot_core.training.runs import log_file, save_run
 from parrot_core.training.settings import Engine, Progress, Run, Schedule
@@ -100,7 +100,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             zero=engine.zero,
             processes=processes,
         )
-        checkpoint = runs.resume(identity) if resume else runs.begin()
+        checkpoint = runs.find(identity, resume=resume)
         if runs.finished:
             return output
         if checkpoint is not None and on_resume is not None and world.is_first:
@@ -228,7 +228,8 @@ def _saver(
                 trained, lora, base=saved.state_dict() if base is not None else None
             )
         if own is None:
-            model.to(dtype)
+            whole: Any = model
+            whole.to(dtype)
         else:
             own = {name: value.to(dtype) for name, value in own.items()}
         # By the model's own names, however it came into being.

@@ -82,8 +82,9 @@ class ParrotTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This process's batches, ready-made: the library is to divide nothing."""
         workers = self._engine.data_workers
+        samples: Any = self.train_dataset
         return DataLoader(
-            self.train_dataset,
+            samples,
             batch_sampler=self._batches,
             collate_fn=self.data_collator,
             num_workers=workers,
@@ -289,13 +290,6 @@ class Watch(TrainerCallback):
         """Reports progress, and says what is due."""
         trainer, is_last = self._trainer, state.global_step == state.max_steps
         trainer.tally.count_step()
-        if is_last:
-            control.should_log = True  # the library leaves it out
-        elif self._save_every and state.global_step % self._save_every == 0:
-            control.should_save = True
-        if any_of(self._run.world, trainer.stop.received) and not is_last:
-            self.stopped = True
-            control.should_save = control.should_training_stop = True
         if self._run.on_progress is not None and self._run.world.is_first:
             done = state.global_step - self._first_step
             spent = time.perf_counter() - self._began
@@ -308,6 +302,13 @@ class Watch(TrainerCallback):
                     seconds_left=spent / done * (state.max_steps - state.global_step),
                 )
             )
+        if is_last:
+            control.should_log = True  # the library leaves it out
+        elif self._save_every and state.global_step % self._save_every == 0:
+            control.should_save = True
+        if any_of(self._run.world, trainer.stop.received) and not is_last:
+            self.stopped = True
+            control.should_save = control.should_training_stop = True
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, float]:

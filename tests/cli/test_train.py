@@ -45,9 +45,8 @@ def overrides(folder, stage):
 
 
 def command(folder, stage, name, *extra):
-    values = [
-        part for item in overrides(folder, stage).items() for part in ("--set", "%s=%s" % item)
-    ]
+    values = overrides(folder, stage).items()
+    said = [part for key, value in values for part in ("--set", f"{key}={value}")]
     output = folder / name / f"stage{stage}"
     return ["train", "--stage", stage, "--recipe", TINY, "--output", output, *said, *extra]
 
