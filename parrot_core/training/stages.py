@@ -20,13 +20,13 @@ from parrot_core.recipe import ChosenData, LoraRecipe, Part, Recipe, StageRecipe
 from parrot_core.training.batches import plan_batches
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.deepspeed import deepspeed_config
+from parrot_core.training.features import VisionFeatures
 from parrot_core.training.loop import train
 from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
 from parrot_core.training.resuming import Runs, identity_of
 from parrot_core.training.runs import log_file, save_run
 from parrot_core.training.settings import Engine, Progress, Run, Schedule
 from parrot_core.training.start import find_start, fingerprint_of_start, go_on, join
-from parrot_core.training.vision import VisionFeatures
 from parrot_core.training.warnings import warn_of_missing_languages
 from parrot_core.training.world import World, joined_world, number_of_processes, wait_for_all
 
@@ -130,7 +130,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             on_start(parts)
         features = None
         if settings.cache_vision_features:
-            features = VisionFeatures(model, processor, samples)
+            features = VisionFeatures(model, processor, samples.images, world=world)
         collate = Collator(
             processor,
             root=samples.root,
