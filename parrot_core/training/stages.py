@@ -22,6 +22,7 @@ from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.deepspeed import deepspeed_config
 from parrot_core.training.features import VisionFeatures
 from parrot_core.training.loop import train
+from parrot_core.training.loggers import prepare_loggers
 from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
 from parrot_core.training.resuming import Runs, identity_of
 from parrot_core.training.runs import log_file, save_run
@@ -79,6 +80,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     settings = recipe.stage1 if stage == 1 else recipe.stage2
     processes = number_of_processes(os.environ)
     engine = engine_of(recipe, settings, processes=processes)
+    prepare_loggers(recipe, engine.report_to, output=output)
     with joined_world(
         deepspeed=bool(engine.zero), timeout_minutes=recipe.launch.timeout_minutes
     ) as world:

@@ -57,9 +57,12 @@ def test_they_are_computed_again_only_if_what_they_depend_on_has_changed(
     shutil.copytree(workshop.data / "images", tmp_path / "images")
     files = [ImageFile(tmp_path, f"images/{number}.png") for number in range(3)]
     encoded = []
-    monkeypatch.setattr(
-        features, "load_image", lambda *a, **k: encoded.append(1) or load_image(*a, **k)
-    )
+
+    def load(path, *, root):
+        encoded.append(path)
+        return load_image(path, root=root)
+
+    monkeypatch.setattr(features, "load_image", load)
 
     def encodes(model=model):
         encoded.clear()
