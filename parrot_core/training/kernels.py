@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from transformers.utils import is_flash_attn_2_available
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from parrot_core.errors import MissingError
 from parrot_core.model import ParrotForConditionalGeneration
