@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parrot_cli.data_demo import CACHE_VARIABLE, default_cache
 from parrot_cli.output import library_output_to_stderr, note, print_line, print_table, progress_bar
+from parrot_core.data.cache import CACHE_VARIABLE, default_cache
 from parrot_core.languages import LANGUAGES
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ def _train(settings: "Recipe", stage: int, folder: Path) -> None:
             loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
             show(progress.step, progress.steps, loss)
 
-        train_stage(settings, stage, output=folder, on_progress=on_progress)
+        cut_off = not (folder / "run.json").is_file()
+        train_stage(settings, stage, output=folder, resume=cut_off, on_progress=on_progress)
 
 
 def _evaluate(checkpoint: Path, benchmark: str, output: Path) -> "Report":

