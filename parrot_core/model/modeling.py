@@ -290,7 +290,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self,
         pixel_values: Tensor | None,
         vision_features: Tensor | None,
-        vision_feature_mask: Tensor | None,
+        vision_feature_mask: Tensor | None = None,
     ) -> Tensor | None:
         if vision_features is None and pixel_values is not None:
             vision_features = self.vision_features(pixel_values)
