@@ -99,9 +99,9 @@ def make_step(
 
     def step() -> None:
         if off == "without_gradient_checkpointing":
-            model.language_model.gradient_checkpointing_enable()
+            model.language_model.activation_checkpointing_enable()
         else:
-            model.language_model.gradient_checkpointing_disable()
+            model.language_model.activation_checkpointing_disable()
         model.zero_grad(set_to_none=True)
         with precision:
             loss = model(**inputs, **keep).loss
