@@ -58,6 +58,10 @@ def parrot(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print and leave."),
     ] = False,
+    local_rank: Annotated[  # noqa: ARG001 - LOCAL_RANK says the same
+        int | None,
+        typer.Option("--local_rank", hidden=True, help="What DeepSpeed's launcher puts in."),
+    ] = None,
 ) -> None:
     """Multilingual visual instruction tuning: open language models that see, in every language."""
     logging.basicConfig(

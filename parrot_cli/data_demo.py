@@ -1,8 +1,6 @@
 """`parrot data demo`: the embedded default's picture-text set."""
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,21 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from parrot_core.data.cache import CACHE_VARIABLE, default_cache
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-CACHE_VARIABLE = "PARROT_CACHE"
-
-
-def default_cache() -> Path:
-    """Returns Parrot's folder in the place where this system's programs keep what can be remade."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "parrot"
 
 
 def demo(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parrot_cli.data_demo import CACHE_VARIABLE, default_cache
 from parrot_cli.output import library_output_to_stderr, note, print_line, print_table, progress_bar
+from parrot_core.data.cache import CACHE_VARIABLE, default_cache
 from parrot_core.languages import LANGUAGES
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """What commands print: results on stdout as tables or JSON, everything else on stderr."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -86,6 +87,21 @@ def live_line() -> Iterator[Callable[[str], None]]:
 def library_output_to_stderr() -> redirect_stdout[TextIO]:
     """Keeps what libraries print, as DeepSpeed does when it is imported, out of the results."""
     return redirect_stdout(sys.stderr)
+
+
+def quieten_libraries() -> None:
+    """Keeps bars and notices of libraries to themselves that are of no use to whoever trains."""
+    import warnings
+
+    import torch
+    from transformers.utils import logging
+
+    library: Any = logging  # typed in part
+    library.disable_progress_bar()
+    # Within DeepSpeed and accelerate: newer names of torch's functions.
+    warnings.filterwarnings("ignore", category=FutureWarning, message=r".*torch\.distributed")
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look, and tell
 
 
 def print_error(problem: str, *, hint: str | None) -> None:

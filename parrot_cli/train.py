@@ -1,13 +1,27 @@
 """`parrot train`: one stage of a recipe."""
 
+import logging
+import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from parrot_cli.estimate import print_estimate
-from parrot_cli.output import library_output_to_stderr, note, print_line, progress_bar
+from parrot_cli.output import (
+    library_output_to_stderr,
+    note,
+    print_line,
+    progress_bar,
+    quieten_libraries,
+)
 from parrot_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from parrot_core.data.index import Indexing
+    from parrot_core.recipe import Recipe
+    from parrot_core.training import Checkpoint, Progress
 
 STAGES = ("language-model", "1", "2")
 
@@ -26,6 +40,21 @@ def train(
         Path | None,
         typer.Option(help="Folder of the run.", show_default="runs/<recipe>/stage<N>"),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes on this machine, one per GPU. Under torchrun, deepspeed or srun these "
+            "have started them already.",
+            show_default="launch.processes of the recipe, or the GPUs that are found",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the newest checkpoint of a run that was cut off."
+        ),
+    ] = False,
     init_from: Annotated[
         Path | None,
         typer.Option(
@@ -71,25 +100,19 @@ def train(
         return
     folder = output or default_output(settings.name, stage, settings.model.language_model)
 
-    with library_output_to_stderr(), progress_bar(f"stage {stage}") as show:
-        from parrot_core.training import Progress, train_language_model, train_stage
+    with library_output_to_stderr():
+        from parrot_cli.workers import Reporting, is_worker, start_workers
 
-        def on_progress(progress: Progress) -> None:
-            loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
-            show(progress.step, progress.steps, loss)
-
-        if stage == "language-model":
-            train_language_model(settings, output=folder, on_progress=on_progress)
+        working = is_worker()
+        count = 1 if working or stage == "language-model" else _processes(settings, processes)
+        if count > 1:
+            _check_batch(settings, stage, count)
+            start_workers(_as_arguments(stage, recipe, folder, resume, init_from, overrides), count)
         else:
-            train_stage(
-                settings,
-                int(stage),
-                output=folder,
-                init_from=init_from,
-                on_progress=on_progress,
-                on_start=_print_parts,
-            )
-    print_line(str(folder))
+            with Reporting(debug="--debug" in sys.argv) if working else nullcontext():
+                _train(settings, stage, folder, resume=resume, init_from=init_from)
+    if not working:
+        print_line(str(folder))
 
 
 def default_output(name: str, stage: str, language_model: str) -> Path:
@@ -99,6 +122,104 @@ def default_output(name: str, stage: str, language_model: str) -> Path:
     )
 
 
+def _processes(recipe: "Recipe", asked: int | None) -> int:
+    """How many processes to start here."""
+    import torch
+
+    if recipe.launch.nodes > 1:
+        raise UsageError(
+            f"the recipe is for {recipe.launch.nodes} nodes, and this command starts one",
+            hint=f"On every node: torchrun --nnodes {recipe.launch.nodes} --nproc-per-node GPUS "
+            "--rdzv-backend c10d --rdzv-endpoint HOST:PORT -m parrot_cli train …; or srun.",
+        )
+    return asked or recipe.launch.processes or max(1, torch.cuda.device_count())
+
+
+def _check_batch(recipe: "Recipe", stage: str, processes: int) -> None:
+    """Refuses a batch that does not divide before any process is started."""
+    from parrot_core.recipe import share_batch
+
+    settings = recipe.stage1 if stage == "1" else recipe.stage2
+    share_batch(settings.global_batch_size, processes=processes, at_most=settings.device_batch_size)
+
+
+def _as_arguments(
+    stage: str,
+    recipe: Path,
+    output: Path,
+    resume: bool,  # noqa: FBT001 - as the user said it
+    init_from: Path | None,
+    overrides: list[str] | None,
+) -> list[str]:
+    """The command line of a worker."""
+    arguments = ["--debug"] if "--debug" in sys.argv else []
+    if logging.getLogger().isEnabledFor(logging.INFO):
+        arguments.append("--verbose")
+    arguments += ["train", "--stage", stage, "--recipe", str(recipe), "--output", str(output)]
+    if resume:
+        arguments.append("--resume")
+    if init_from is not None:
+        arguments += ["--init-from", str(init_from)]
+    for override in overrides or ():
+        arguments += ["--set", override]
+    return arguments
+
+
+def _train(
+    recipe: "Recipe", stage: str, output: Path, *, resume: bool, init_from: Path | None
+) -> None:
+    quieten_libraries()
+    from parrot_core.training import train_language_model, train_stage
+
+    with progress_bar(f"stage {stage}") as show:
+
+        def on_progress(progress: "Progress") -> None:
+            show(progress.step, progress.steps, _remark(progress))
+
+        def on_indexing(indexing: "Indexing") -> None:
+            show(indexing.done, indexing.total, f"{indexing.task} of {indexing.file.name}")
+
+        if stage == "language-model":
+            train_language_model(
+                recipe,
+                output=output,
+                resume=resume,
+                on_progress=on_progress,
+                on_resume=_print_resumed,
+            )
+        else:
+            train_stage(
+                recipe,
+                int(stage),
+                output=output,
+                init_from=init_from,
+                resume=resume,
+                on_progress=on_progress,
+                on_start=_print_parts,
+                on_resume=_print_resumed,
+                on_indexing=on_indexing,
+            )
+
+
+def _remark(progress: "Progress") -> str:
+    parts = []
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.tokens_per_second is not None:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if not sys.stderr.isatty():  # a bar shows the time left itself
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        parts.append(f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left")
+    return ", ".join(parts)
+
+
 def _print_parts(parts: dict[str, tuple[int, bool]]) -> None:
     for name, (count, learns) in parts.items():
         note(f"{name:>16}: {count:>12,} parameters, {'learns' if learns else 'frozen'}")
+
+
+def _print_resumed(checkpoint: "Checkpoint") -> None:
+    note(
+        f"resumes at step {checkpoint.step} from {checkpoint.path}: weights, optimiser, schedule, "
+        "random state, place in the data"
+    )

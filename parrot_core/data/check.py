@@ -10,55 +10,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from parrot_core.data.faults import (
+    KINDS,
+    Fault,
+    fault_of,
+    record_faults,
+    record_images,
+    record_texts,
+)
 from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.records import Record, scan_records
-from parrot_core.data.samples import IMAGE_PLACEHOLDER, ROLES
+from parrot_core.data.samples import IMAGE_PLACEHOLDER
 from parrot_core.errors import MissingError, UsageError
-from parrot_core.languages import LANGUAGES
-
-KINDS = {
-    "bad-json": "the record, or the rest of the file, cannot be decoded",
-    "not-a-sample": "the record has no list of conversations, or a field of a wrong type",
-    "missing-role": "a turn says not who speaks",
-    "unknown-role": f"a turn is spoken by somebody other than {', '.join(ROLES)}",
-    "role-order": "the turns are not human, gpt, human, gpt, … (after at most one system turn)",
-    "empty-turn": "a turn has no text",
-    "placeholder-count": f"there are more or fewer {IMAGE_PLACEHOLDER} than images",
-    "placeholder-in-answer": f"{IMAGE_PLACEHOLDER} stands in a turn that is not the human's",
-    "missing-image": "an image's file is not there",
-    "unreadable-image": "an image's file is not a picture, or damaged",
-    "truncated-image": "an image's file ends too early",
-    "oversized-image": "an image is too large to decode safely",
-    "outside-image": "an image's path leaves the image root",
-    "duplicate-id": "an earlier record of the file has the same id",
-    "unknown-language": "the language is not a code that Parrot knows",
-    "too-long": "the sample has more tokens than the model is trained with",
-}
-"""What can be wrong with a record, in words."""
 
 _CHUNK = 64  # records that a worker process takes at once
 _IMAGES_REMEMBERED = 100_000  # results kept a process, since pictures recur in many samples
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
-    """One fault of one record.
-
-    Attributes:
-        file: The data file.
-        line: Line on which the record begins, from 1.
-        record: Which record of the file it is, from 0.
-        id: The record's id, where it has one.
-        kind: A key of `KINDS`.
-        message: What is wrong, with the value.
-    """
-
-    file: str
-    line: int
-    record: int
-    id: str | None
-    kind: str
-    message: str
 
 
 @dataclass(kw_only=True, slots=True)
@@ -158,83 +124,20 @@ def check_record(
         root: The image root.
         length: Most tokens it may have; None leaves the length unchecked.
     """
-    if record.problem is not None:
-        return [_fault(record, "bad-json", record.problem)], 0
+    faults = record_faults(record)
     if not isinstance(record.value, Mapping):
-        kind = type(record.value).__name__
-        return [_fault(record, "not-a-sample", f"a sample is an object, not {kind}")], 0
-    faults: list[Fault] = []
-    images = _images(record, faults)
-    texts = _turns(record, faults)
-    placeholders = sum(text.count(IMAGE_PLACEHOLDER) for _, text in texts)
-    if placeholders != len(images):
-        message = f"{placeholders} {IMAGE_PLACEHOLDER} for {len(images)} images"
-        faults.append(_fault(record, "placeholder-count", message))
+        return faults, 0
+    images, texts = record_images(record), record_texts(record)
     for path in images:
         found = _image_fault(path, root)
         if found is not None:
-            faults.append(_fault(record, f"{found[0]}-image", found[1]))
-    language = record.value.get("language")
-    if language is not None and language not in LANGUAGES:
-        faults.append(_fault(record, "unknown-language", f"unknown language {language!r}"))
+            faults.append(fault_of(record, f"{found[0]}-image", found[1]))
     if length is not None:
-        tokens = _count_tokens([text for _, text in texts], length) + (
-            len(images) * length.image_tokens
-        )
+        tokens = _count_tokens(texts, length) + (len(images) * length.image_tokens)
         if tokens > length.tokens:
             message = f"{tokens} tokens, more than {length.tokens}"
-            faults.append(_fault(record, "too-long", message))
+            faults.append(fault_of(record, "too-long", message))
     return faults, len(images)
-
-
-def _images(record: Record, faults: list[Fault]) -> list[str]:
-    image = record.value.get("image")
-    if image is None:
-        return []
-    if isinstance(image, str):
-        return [image]
-    if isinstance(image, list) and all(isinstance(path, str) for path in image):
-        return image
-    faults.append(_fault(record, "not-a-sample", f"image is {image!r:.80}, not a path or paths"))
-    return []
-
-
-def _turns(record: Record, faults: list[Fault]) -> list[tuple[str | None, str]]:
-    """Reads who says what, and notes what is wrong with it."""
-    conversations = record.value.get("conversations")
-    if not isinstance(conversations, list) or not conversations:
-        faults.append(_fault(record, "not-a-sample", "no conversations"))
-        return []
-    turns: list[tuple[str | None, str]] = []
-    for number, turn in enumerate(conversations):
-        if not isinstance(turn, Mapping):
-            message = f"turn {number} is {type(turn).__name__}, not an object"
-            faults.append(_fault(record, "not-a-sample", message))
-            continue
-        role, text = turn.get("from"), turn.get("value")
-        if role is None:
-            faults.append(_fault(record, "missing-role", f"turn {number} has no `from`"))
-        elif role not in ROLES:
-            known = ", ".join(ROLES)
-            message = f"turn {number}: unknown role {role!r} (known: {known})"
-            faults.append(_fault(record, "unknown-role", message))
-        if not isinstance(text, str) or not text.replace(IMAGE_PLACEHOLDER, "").strip():
-            # A question may be a picture alone; an answer of nothing teaches nothing.
-            if not (role == "human" and isinstance(text, str) and IMAGE_PLACEHOLDER in text):
-                faults.append(_fault(record, "empty-turn", f"turn {number} ({role}) is empty"))
-            text = text if isinstance(text, str) else ""
-        if role != "human" and IMAGE_PLACEHOLDER in text:
-            message = f"turn {number} ({role}) has {IMAGE_PLACEHOLDER}"
-            faults.append(_fault(record, "placeholder-in-answer", message))
-        turns.append((role, text))
-    roles = [role for role, _ in turns]
-    if roles and all(role in ROLES for role in roles):
-        spoken = roles[1:] if roles[0] == "system" else roles
-        expected = list(itertools.islice(itertools.cycle(("human", "gpt")), len(spoken)))
-        if spoken != expected or not spoken or len(spoken) % 2:
-            message = f"the turns are {', '.join(str(role) for role in roles[:8])}"
-            faults.append(_fault(record, "role-order", message + ("…" if len(roles) > 8 else "")))
-    return turns
 
 
 @functools.lru_cache(maxsize=_IMAGES_REMEMBERED)
@@ -286,21 +189,9 @@ def _duplicates(record: Record, ids: dict[str, int]) -> Iterator[Fault]:
         identity = str(record.value["id"])
         if identity in ids:
             message = f"id {identity!r} was used on line {ids[identity]}"
-            yield _fault(record, "duplicate-id", message)
+            yield fault_of(record, "duplicate-id", message)
         else:
             ids[identity] = record.line
-
-
-def _fault(record: Record, kind: str, message: str) -> Fault:
-    identity = record.value.get("id") if isinstance(record.value, Mapping) else None
-    return Fault(
-        file=str(record.path),
-        line=record.line,
-        record=record.index,
-        id=None if identity is None else str(identity),
-        kind=kind,
-        message=message,
-    )
 
 
 def _chunks(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -1,64 +1,374 @@
-"""Samples for training: read once, checked before the first step, never replaced."""
+"""Samples for training: read once, checked before the first step, and read from the disk since."""
 
-from collections.abc import Sequence
+import copy
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 from torch.utils.data import Dataset
 
-from parrot_core.data.images import ImageError, resolve_image
-from parrot_core.data.samples import Sample, read_samples
+from parrot_core.data.broken import BrokenSamples, too_many
+from parrot_core.data.cache import default_cache
+from parrot_core.data.image_files import missing_images
+from parrot_core.data.index import OnIndexing, Rows, SampleIndex
+from parrot_core.data.lengths import Lengths, Measure
+from parrot_core.data.order import SampleOrder, Share
+from parrot_core.data.samples import ImageFile, Sample
 from parrot_core.errors import MissingError, UsageError
+
+OverLong = Literal["drop", "truncate", "error"]
+
+_DESCRIBED = 100  # broken records, beyond those allowed, of which it is found out what is wrong
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSource:
+    """A data set to train on.
+
+    Attributes:
+        name: What it is called in messages and logs.
+        file: Its samples: JSON, JSONL or Parquet.
+        images: Folder that its samples' image paths are relative to.
+        weight: How often each sample is seen in an epoch; 0.5 draws half of them.
+        samples: Instead of the weight, how many samples an epoch draws.
+    """
+
+    name: str
+    file: Path
+    images: Path
+    weight: float = 1.0
+    samples: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSetReport:
+    """What became of a data set's records.
+
+    Attributes:
+        name: Of the data set.
+        file: Its file.
+        fingerprint: SHA-256 of the file.
+        records: How many it has.
+        broken: How many were left out because something is wrong with them.
+        dropped: How many were left out because they are too long.
+        truncated: How many are cut because they are too long.
+        samples: How many there are to learn from.
+        drawn: How many of them an epoch sees, repeated ones counted each time.
+    """
+
+    name: str
+    file: str
+    fingerprint: str
+    records: int
+    broken: int
+    dropped: int
+    truncated: int
+    samples: int
+    drawn: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """A data set within a sample set; `rows` are the records of its file that are left."""
+
+    source: DataSource
+    index: SampleIndex
+    rows: Rows
+    lengths: Lengths | None = None
+    broken: int = 0
+    dropped: int = 0
+    truncated: int = 0
+
+    @property
+    def drawn(self) -> int:
+        if self.source.samples is not None:
+            return self.source.samples
+        if not self.source.weight:
+            return 0
+        # Half a sample counts as one: a data set that is named gives at least something.
+        return max(1, int(self.source.weight * len(self.rows) + 0.5))
+
+
+_Faults = dict[int, tuple[str, str | None]]
+"""By row: what is wrong with it, and of what kind, if it is an image's fault."""
 
 
 class SampleSet(Dataset[Sample]):
-    """The samples of several files, in their order.
+    """The samples of several data sets, one after the other.
+
+    They lie in indexes on the disk, each made once for the content of a file and mapped into memory
+    by every process that reads it. `measure` and `limit` return sets with fewer samples, and leave
+    this one as it is.
 
     Args:
-        files: JSON or JSONL files, relative to `root`.
-        root: Folder that the files and their images lie in.
+        sources: Data sets; a text is a file relative to `root`, as are its images.
+        root: Folder of the data.
+        cache: Folder of the indexes; None is the user's.
+        max_bad_samples: How many broken records may be left out before that is an error.
+        on_progress: Called while an index is made.
 
     Raises:
         MissingError: if a file is not there.
-        ImageError: if an image is not there or outside the root; names the place in the file.
+        ImageError: if images are not there or outside their root; names the places in the file.
         UsageError: if a record is not a sample, or there is none.
     """
 
-    def __init__(self, files: Sequence[str], *, root: Path) -> None:
-        self.root = root
+    def __init__(
+        self,
+        sources: Sequence[DataSource | str],
+        *,
+        root: Path,
+        cache: Path | None = None,
+        max_bad_samples: int = 0,
+        on_progress: OnIndexing | None = None,
+    ) -> None:
         if not root.is_dir():
             raise MissingError(
                 f"no such data folder: {root}",
                 hint="Set data.folder; `parrot data demo` makes the tiny recipe's data.",
             )
-        self.samples = [sample for name in files for sample in read_samples(root / name)]
-        if not self.samples:
-            raise UsageError(f"no sample in {', '.join(files)}", hint="Name a file that has some.")
-        first_use: dict[str, Sample] = {}
-        for sample in self.samples:
-            for image in sample.images:
-                first_use.setdefault(image, sample)
-        for image, sample in first_use.items():
-            try:
-                resolve_image(image, root=root)
-            except ImageError as error:
-                raise ImageError(
-                    f"{sample.origin}: {error.problem}", kind=error.kind, hint=error.hint
-                ) from error
-        self.images: tuple[str, ...] = tuple(first_use)
-        """Every image that a sample names, once, in order of first use."""
+        self.root = root
+        self.max_bad_samples = max_bad_samples
+        self.broken: tuple[tuple[str, str], ...] = ()
+        """Place and problem of every record that was left out because it is broken."""
+        chosen = [
+            DataSource(name=source, file=root / source, images=root)
+            if isinstance(source, str)
+            else source
+            for source in sources
+        ]
+        folder = cache or default_cache()
+        indexes = [
+            SampleIndex(source.file, cache=folder, on_progress=on_progress) for source in chosen
+        ]
+        self._parts = [
+            _Part(source=source, index=index, rows=np.arange(len(index), dtype=np.int32))
+            for source, index in zip(chosen, indexes, strict=True)
+        ]
+        self._leave_out([self._faults(part) for part in self._parts])
+        if not len(self):
+            names = ", ".join(source.name for source in chosen)
+            raise UsageError(f"no sample in {names}", hint="Name a file that has some.")
 
     def __len__(self) -> int:
         """How many samples there are."""
-        return len(self.samples)
+        return sum(len(part.rows) for part in self._parts)
 
     def __getitem__(self, index: int) -> Sample:
         """The sample of an index; images are read when a batch is made."""
-        return self.samples[index]
+        at = index
+        for part in self._parts:
+            if 0 <= at < len(part.rows):
+                return self._sample(part, at, index)
+            at -= len(part.rows)
+        raise IndexError(f"sample {index} of {len(self)}")
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yields all samples in order, quicker than one by one."""
+        first = 0
+        for part in self._parts:
+            yield from part.index.samples(
+                part.rows, image_root=part.source.images, dataset=part.source.name, first=first
+            )
+            first += len(part.rows)
+
+    @property
+    def images(self) -> tuple[ImageFile, ...]:
+        """Every image that a sample names, once, in order of first use; all in memory."""
+        found: dict[ImageFile, None] = {}
+        for part in self._parts:
+            for path in part.index.images(part.rows):
+                found[ImageFile(part.source.images, path)] = None
+        return tuple(found)
+
+    @property
+    def lengths(self) -> Rows:
+        """Tokens of every sample, before any is cut; needs `measure`."""
+        return np.concatenate([_lengths(part).tokens[part.rows] for part in self._parts])
 
     def languages(self) -> dict[str, int]:
         """Samples per stated language."""
         counts: dict[str, int] = {}
-        for sample in self.samples:
-            if sample.language is not None:
-                counts[sample.language] = counts.get(sample.language, 0) + 1
+        for part in self._parts:
+            codes = np.bincount(part.index.language_codes[part.rows])
+            for name, count in zip(part.index.languages, codes.tolist(), strict=False):
+                if name is not None and count:
+                    counts[name] = counts.get(name, 0) + count
         return counts
+
+    def report(self) -> tuple[DataSetReport, ...]:
+        """Says what became of the records of every data set."""
+        return tuple(
+            DataSetReport(
+                name=part.source.name,
+                file=str(part.source.file),
+                fingerprint=part.index.fingerprint,
+                records=len(part.index),
+                broken=part.broken,
+                dropped=part.dropped,
+                truncated=part.truncated,
+                samples=len(part.rows),
+                drawn=part.drawn,
+            )
+            for part in self._parts
+        )
+
+    def identity(self) -> dict[str, str]:
+        """Tells sets apart from which different things are learned, or in another order."""
+        return {
+            f"{number}: {part.source.name}": (
+                f"{part.index.fingerprint}, {part.drawn} of {len(part.rows)} samples"
+            )
+            for number, part in enumerate(self._parts)
+        }
+
+    def broken_samples(self, file: Path) -> BrokenSamples:
+        """Returns what counts the broken samples that are come upon from now on, in a file."""
+        return BrokenSamples(allowed=self.max_bad_samples, known=len(self.broken), file=file)
+
+    def measure(self, processor: Measure, *, workers: int | None = None) -> "SampleSet":
+        """Returns the samples with their lengths, those left out that cannot be encoded.
+
+        Args:
+            processor: Measures; what it has measured once is kept beside the index.
+            workers: Processes that measure where there is much to do; None is one a core.
+
+        Raises:
+            UsageError: if more cannot be encoded than may be broken.
+        """
+        measured = copy.copy(self)
+        measured._parts = [
+            replace(part, lengths=Lengths(part.index, processor, workers=workers))
+            for part in self._parts
+        ]
+        measured._leave_out(
+            [
+                {row: (problem, None) for row, problem in _lengths(part).unusable.items()}
+                for part in measured._parts
+            ]
+        )
+        return measured
+
+    def limit(self, max_length: int, *, over_long: OverLong = "error") -> "SampleSet":
+        """Returns the samples that are not too long, or that can be cut; needs `measure`.
+
+        Args:
+            max_length: Most tokens of a sample, those of its images included.
+            over_long: What becomes of a longer one: it is dropped, or cut where batches are made,
+                if anything to learn is left of it then, or it is an error.
+
+        Raises:
+            UsageError: if one is too long and that is an error, or nothing is left of a data set.
+        """
+        limited = copy.copy(self)
+        limited._parts = [_limit(part, max_length, over_long) for part in self._parts]
+        return limited
+
+    def order(self, *, batch_size: int, seed: int, group_by_length: bool = True) -> SampleOrder:
+        """Returns the order in which samples are seen; needs `measure` to group by length.
+
+        Args:
+            batch_size: Samples per optimiser step, over all processes.
+            seed: Of the order.
+            group_by_length: Whether batches are of samples that are about equally long.
+        """
+        return SampleOrder(
+            [Share(size=len(part.rows), drawn=part.drawn) for part in self._parts],
+            seed=seed,
+            batch_size=batch_size,
+            lengths=self.lengths if group_by_length else None,
+        )
+
+    def stand_ins(self, sample: Sample) -> Iterator[Sample]:
+        """Yields what may stand in for a sample of this set, the nearest first.
+
+        These are samples of its data set, in its language and with as many images, so that all that
+        is counted of a batch before it is made stays true.
+        """
+        alike = (sample.language, len(sample.images))
+        first = 0
+        for part in self._parts:
+            size = len(part.rows)
+            if sample.index is not None and first <= sample.index < first + size:
+                for step in range(1, size):
+                    at = (sample.index - first + step) % size
+                    found = self._sample(part, at, first + at)
+                    if (found.language, len(found.images)) == alike:
+                        yield found
+            first += size
+
+    def _sample(self, part: _Part, at: int, index: int) -> Sample:
+        return part.index.sample(
+            int(part.rows[at]),
+            image_root=part.source.images,
+            dataset=part.source.name,
+            index=index,
+        )
+
+    def _faults(self, part: _Part) -> _Faults:
+        faults: _Faults = {}
+        for row in part.index.broken.tolist():
+            # One too many is an error already; what is wrong with a million need not be read.
+            described = len(faults) <= self.max_bad_samples + _DESCRIBED
+            faults[row] = (part.index.problem(row) if described else "", None)
+        for row, (kind, problem) in missing_images(part.index, part.source.images).items():
+            faults[row] = (problem, kind)
+        return dict(sorted(faults.items()))
+
+    def _leave_out(self, faults: Sequence[_Faults]) -> None:
+        """Leaves rows out that are faulty, unless there are too many."""
+        found = []
+        kinds = []
+        parts = []
+        for part, own in zip(self._parts, faults, strict=True):
+            described = itertools.islice(own.items(), self.max_bad_samples + _DESCRIBED)
+            for row, (problem, kind) in described:
+                found.append((part.index.origin(row), problem))
+                kinds.append(kind)
+            rows = np.setdiff1d(part.rows, np.fromiter(own, np.int32), assume_unique=True)
+            parts.append(replace(part, rows=rows, broken=part.broken + len(own)))
+        count = len(self.broken) + sum(map(len, faults))
+        if count > self.max_bad_samples:
+            kind = kinds[0] if kinds and kinds[0] is not None and len(set(kinds)) == 1 else None
+            raise too_many(found, count=count, allowed=self.max_bad_samples, image_kind=kind)
+        self.broken = (*self.broken, *found)
+        self._parts = parts
+
+
+def _lengths(part: _Part) -> Lengths:
+    if part.lengths is None:
+        raise ValueError(f"{part.source.name} has not been measured")
+    return part.lengths
+
+
+def _limit(part: _Part, max_length: int, over_long: OverLong) -> _Part:
+    tokens = _lengths(part).tokens[part.rows]
+    long = tokens > max_length
+    if not long.any():
+        return part
+    if over_long == "error":
+        first = int(np.flatnonzero(long)[0])
+        more = f" (and {int(long.sum()) - 1:,} more)" if long.sum() > 1 else ""
+        raise UsageError(
+            f"{part.index.origin(int(part.rows[first]))}: {tokens[first]:,} tokens, "
+            f"{max_length:,} are allowed{more}",
+            hint='Raise max_length, or set over_long to "drop" or "truncate".',
+        )
+    cut = long & (_lengths(part).needed[part.rows] <= max_length)
+    if over_long == "drop":
+        cut[:] = False
+    kept = ~long | cut
+    if not kept.any():
+        raise UsageError(
+            f"every sample of {part.source.name} is longer than {max_length:,} tokens",
+            hint="Raise max_length in the recipe.",
+        )
+    return replace(
+        part,
+        rows=part.rows[kept],
+        dropped=part.dropped + int((~kept).sum()),
+        truncated=part.truncated + int(cut.sum()),
+    )

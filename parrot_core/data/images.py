@@ -48,7 +48,7 @@ class ImageError(UsageError):
         kind: `missing`, `outside`, `unreadable`, `truncated` or `oversized`.
     """
 
-    def __init__(self, problem: str, *, kind: str, hint: str | None = None) -> None:
+    def __init__(self, problem: str, *, kind: str = "unreadable", hint: str | None = None) -> None:
         """Keeps what is wrong, its kind, and what to do."""
         super().__init__(problem, hint=hint)
         self.kind = kind

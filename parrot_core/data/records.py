@@ -1,18 +1,20 @@
-"""Records of a JSON array or of JSON lines, one at a time: a file of any size costs one record.
+"""Records of a JSON array, of JSON lines or of Parquet, one at a time: any file costs one record.
 
 An array is read in blocks and decoded element by element, so that a gigabyte of LLaVA samples is
-neither held as text nor as objects, and every record keeps the line on which it begins.
+neither held as text nor as objects, and every record keeps the line on which it begins. The rows of
+a Parquet file are counted like lines.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 from parrot_core.errors import MissingError, UsageError
 
 _BLOCK = 1 << 20  # characters read at a time
+_ROWS = 1024  # of a Parquet file, decoded at a time
 _SPACE = " \t\r\n"
 
 
@@ -22,7 +24,7 @@ class Record:
 
     Attributes:
         path: The file.
-        line: Line on which the record begins, from 1.
+        line: Line (of Parquet: row) on which the record begins, from 1.
         index: Which record of the file it is, from 0.
         value: What was decoded, or None if it is not JSON.
         problem: Why it is not JSON, or None if it is.
@@ -36,30 +38,59 @@ class Record:
 
     @property
     def origin(self) -> str:
-        """The place as `file:line` of JSON lines, or `file:[index]` of a JSON array."""
+        """The place as `file:line` of JSON lines, else `file:[index]`."""
         place = str(self.line) if self.path.suffix == ".jsonl" else f"[{self.index}]"
         return f"{self.path}:{place}"
 
 
-def scan_records(path: Path) -> Iterator[Record]:
+def scan_records(path: Path, *, on_read: Callable[[int], None] | None = None) -> Iterator[Record]:
     """Yields every record of a file in order, those that are not JSON among them.
 
     A fault in a line of JSON lines costs that record; one in an array ends the scan, because what
     follows it cannot be told apart.
 
+    Args:
+        path: Parquet (`*.parquet`), JSON lines (`*.jsonl`) or else a JSON array.
+        on_read: Called now and then with how many bytes of the file have been read.
+
     Raises:
         MissingError: if there is no such file.
-        UsageError: if the file is neither JSON lines nor a JSON array.
+        UsageError: if the file is none of these.
     """
     if not path.is_file():
         raise MissingError(f"no such data file: {path}", hint="Check the path.")
-    return _scan_lines(path) if path.suffix == ".jsonl" else _scan_array(path)
+    report = on_read or (lambda _: None)
+    if path.suffix == ".parquet":
+        return _scan_parquet(path, report)
+    return (_scan_lines if path.suffix == ".jsonl" else _scan_array)(path, report)
 
 
-def _scan_lines(path: Path) -> Iterator[Record]:
+def _scan_parquet(path: Path, on_read: Callable[[int], None]) -> Iterator[Record]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
     index = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            size, rows = path.stat().st_size, file.metadata.num_rows
+            for batch in file.iter_batches(batch_size=_ROWS):
+                for value in batch.to_pylist():
+                    yield Record(path=path, line=index + 1, index=index, value=value)
+                    index += 1
+                on_read(size * index // rows)
+    except (pa.ArrowException, OSError) as error:
+        where = f" from row {index + 1} on" if index else ""
+        raise UsageError(
+            f"{path} is not readable as Parquet{where}: {str(error).splitlines()[0]}",
+            hint="Fetch or write the file again.",
+        ) from error
+
+
+def _scan_lines(path: Path, on_read: Callable[[int], None]) -> Iterator[Record]:
+    index = done = 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            done += len(line)
             if not line.strip():
                 continue
             value, problem = None, None
@@ -73,11 +104,13 @@ def _scan_lines(path: Path) -> Iterator[Record]:
                 problem = "not usable JSON: nested too deeply"
             yield Record(path=path, line=number, index=index, value=value, problem=problem)
             index += 1
+            if index % _ROWS == 0:
+                on_read(done)
 
 
-def _scan_array(path: Path) -> Iterator[Record]:
+def _scan_array(path: Path, on_read: Callable[[int], None]) -> Iterator[Record]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        window = _Window(file)
+        window = _Window(file, on_read)
         index, line = 0, 1
         try:
             if window.peek() != "[":
@@ -113,10 +146,11 @@ def _scan_array(path: Path) -> Iterator[Record]:
 class _Window:
     """The part of a file's text that is being decoded."""
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: TextIO, on_read: Callable[[int], None]) -> None:
         self.text = ""
         self.at = 0
         self._file = file
+        self._on_read = on_read
         self._lines_before = 1  # number of the line on which `text` begins
         self._counted = 0  # where in `text` the count of `line` stands
         self._ended = False
@@ -167,6 +201,7 @@ class _Window:
             return False
         block = self._file.read(size)
         self._ended = not block
+        self._on_read(self._file.buffer.tell())
         if block:
             _ = self.line
             self.text = self.text[self.at :] + block

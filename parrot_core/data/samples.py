@@ -8,7 +8,7 @@ stands where an image goes; `language` (a code) is optional.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from parrot_core.data.records import scan_records
 from parrot_core.errors import UsageError
@@ -25,6 +25,13 @@ class Turn:
     text: str
 
 
+class ImageFile(NamedTuple):
+    """An image of a data set: its root, which it must lie in, and its path from there."""
+
+    root: Path
+    path: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One conversation about no, one or several images.
@@ -34,7 +41,10 @@ class Sample:
         images: Image paths relative to the image root, in reading order.
         turns: The conversation.
         language: Code of the language, where the record states it.
-        origin: `file:line` (JSONL) or `file:[index]` (JSON), for messages.
+        origin: `file:line`, or `file:[index]` where only that is known, for messages.
+        image_root: Folder that `images` are relative to, where it is known.
+        dataset: Name of the data set that the sample was taken from.
+        index: Its place in the set of samples that it was taken from.
     """
 
     id: str
@@ -42,6 +52,9 @@ class Sample:
     turns: tuple[Turn, ...]
     language: str | None
     origin: str
+    image_root: Path | None = None
+    dataset: str = ""
+    index: int | None = None
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

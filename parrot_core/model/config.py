@@ -55,8 +55,6 @@ class ParrotConfig(PreTrainedConfig):
         reweighting: `input_plus_experts` (paper: H + α·MoE(H)) or `experts_plus_weighted_input`
             (released checkpoints: MoE(H) + w·H).
         alpha: α of equation 5, or the released form's w. The paper gives no value.
-        vision_feature_dropout: In training, the share of the channels of Z_v that are zeroed, the
-            same for all tokens of an image. The paper has none; few pictures need it.
 
     Raises:
         UsageError: if a setting has no meaning, with what would be right.
@@ -85,7 +83,6 @@ class ParrotConfig(PreTrainedConfig):
     expert_intermediate_size: int | None = None
     reweighting: str = "input_plus_experts"
     alpha: float | int = 1.0
-    vision_feature_dropout: float | int = 0.0
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:  # noqa: ANN401 - the library's signature

@@ -24,7 +24,7 @@ from parrot_core.model.config import ParrotConfig
 from parrot_core.model.errors import GuidanceError, ImageError, PlaceholderError
 from parrot_core.model.outputs import ParrotImageFeatures, ParrotOutput
 from parrot_core.model.parts import build_experts, build_projector, initialise
-from parrot_core.model.supervision import find_supervised, token_loss
+from parrot_core.model.supervision import cross_entropies, find_supervised, reduce_loss
 
 
 class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -148,6 +148,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         pixel_values: Tensor | None = None,
         guidance_mask: Tensor | None = None,
         vision_features: Tensor | None = None,
+        vision_feature_mask: Tensor | None = None,
         labels: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
@@ -169,7 +170,10 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 guide, neither those of a chat nor those being generated: whoever knows which tokens
                 are answers says so here. Left out, all text tokens but padding guide.
             vision_features: float[M, 1 + patches, D_v], what `vision_features` returned for
-                images of a frozen encoder, in place of `pixel_values`.
+                images of a frozen encoder, in place of `pixel_values`; M is 0 for a batch of text
+                where others have images.
+            vision_feature_mask: float[M, D_v], by which each image's features are multiplied, all
+                tokens alike: dropout of whole channels, drawn by whoever trains.
             labels: int[B, N], -100 where not supervised.
             position_ids: int[B, N].
             past_key_values: The language model's cache.
@@ -193,7 +197,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds, routing_weights = self._embed(
                 input_ids,
                 attention_mask,
-                self._features(pixel_values, vision_features),
+                self._features(pixel_values, vision_features, vision_feature_mask),
                 guidance_mask,
                 mm_encoder_outputs,
             )
@@ -220,12 +224,13 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             return_dict=True,
             **kwargs,
         )
-        logits, loss = output.logits, None
+        logits, loss, token_losses = output.logits, None, None
         if targets is not None:
-            wanted = logits if only_supervised else logits[mask]
-            loss = token_loss(wanted, targets, num_items_in_batch)
+            token_losses = cross_entropies(logits if only_supervised else logits[mask], targets)
+            loss = reduce_loss(token_losses, num_items_in_batch)
         return ParrotOutput(
             loss=loss,
+            token_losses=None if token_losses is None else token_losses.detach(),
             logits=None if only_supervised else logits,
             past_key_values=output.past_key_values,
             hidden_states=output.hidden_states,
@@ -261,13 +266,18 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return output
 
     def _features(
-        self, pixel_values: Tensor | None, vision_features: Tensor | None
+        self,
+        pixel_values: Tensor | None,
+        vision_features: Tensor | None,
+        vision_feature_mask: Tensor | None,
     ) -> Tensor | None:
-        if vision_features is None:
-            return None if pixel_values is None else self.vision_features(pixel_values)
-        if pixel_values is not None:
+        if vision_features is None and pixel_values is not None:
+            vision_features = self.vision_features(pixel_values)
+        elif vision_features is not None and pixel_values is not None:
             raise ValueError("give pixel_values or vision_features, not both")
-        return vision_features
+        if vision_features is None or vision_feature_mask is None:
+            return vision_features
+        return vision_features * vision_feature_mask.to(vision_features).unsqueeze(1)
 
     def _embed_words(self, input_ids: Tensor) -> Tensor:
         # The placeholder need not be in the vocabulary: its embedding is replaced by the image.
@@ -286,7 +296,8 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Word embeddings float[B, N, C] with the images in their places, and routing weights."""
         embeddings = self._embed_words(input_ids)
         features = (mm_encoder_outputs or {}).get("image")
-        if features is None and vision_features is not None:
+        without_images = vision_features is not None and not len(vision_features)
+        if features is None and vision_features is not None and not without_images:
             visual = self._project(vision_features)
             features = self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
         is_image = input_ids == self.config.image_token_id
@@ -296,7 +307,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                     f"{int(is_image.sum())} image placeholders in input_ids, but no images",
                     hint="Give pixel_values, or keep the image token out of ordinary text.",
                 )
-            return self._with_all_parameters(embeddings), None
+            return self._with_all_parameters(embeddings, vision_features), None
         tokens = torch.cat(features.pooler_output).to(embeddings.device, embeddings.dtype)
         if not torch.compiler.is_compiling() and int(is_image.sum()) != len(tokens):
             raise PlaceholderError(
@@ -401,25 +412,26 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def _project(self, vision_features: Tensor) -> Tensor:
         """Equation 1: Z_v float[M, 1 + patches, D_v] to H_v float[M, 1 + patches, C]."""
         weight = next(self.projector.parameters())
-        features = vision_features.to(weight.device, weight.dtype)
-        if self.training and self.config.vision_feature_dropout:
-            kept = torch.ones_like(features[:, :1])  # [M, 1, D_v]: one draw for all of its tokens
-            features = features * nn.functional.dropout(kept, self.config.vision_feature_dropout)
-        visual: Tensor = self.projector(features)
+        visual: Tensor = self.projector(vision_features.to(weight.device, weight.dtype))
         return visual
 
-    def _with_all_parameters(self, embeddings: Tensor) -> Tensor:
+    def _with_all_parameters(self, embeddings: Tensor, vision_features: Tensor | None) -> Tensor:
         """Lets a batch without images use every parameter, where other ranks may have images.
 
         Sharded training gathers weights and reduces gradients in step on all ranks; a rank that
         skipped the vision encoder, the projector or the experts would leave the others waiting.
+        Where `vision_features` are given, none of them, no rank runs the vision encoder.
         """
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         if not distributed or torch.distributed.get_world_size() == 1:
             return embeddings
         size = self.config.image_size
-        images = torch.zeros(1, 3, size, size, device=embeddings.device)
-        visual = self._project(self.vision_features(images))
+        if vision_features is None:
+            images = torch.zeros(1, 3, size, size, device=embeddings.device)
+            vision_features = self.vision_features(images)
+        else:
+            vision_features = vision_features.new_zeros(1, *vision_features.shape[1:])
+        visual = self._project(vision_features)
         if self.config.experts_enabled and self.experts is not None:
             visual, _ = self.experts(visual, visual[:, 0])
         return embeddings + 0.0 * visual.sum().to(embeddings.device, embeddings.dtype)

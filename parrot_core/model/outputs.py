@@ -1,7 +1,7 @@
 """What the model returns.
 
 Shapes: B samples, M images of the batch in reading order, V visual tokens of an image, N tokens of
-a sample, C hidden size, E experts.
+a sample, C hidden size, E experts, T supervised tokens.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ class ParrotOutput(ModelOutput):
         hidden_states: The language model's, where asked for.
         attentions: The language model's, where asked for.
         routing_weights: float32[M, E], P of equation 3; None without images or experts.
+        token_losses: float32[T], the cross-entropy of each supervised token in reading order over
+            the batch, without gradient; None without labels.
     """
 
     loss: Tensor | None = None
@@ -31,6 +33,7 @@ class ParrotOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     routing_weights: Tensor | None = None
+    token_losses: Tensor | None = None
 
 
 @dataclass

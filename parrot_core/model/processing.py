@@ -13,6 +13,7 @@ from transformers.image_utils import make_flat_list_of_images
 from transformers.processing_utils import MultiModalData
 
 from parrot_core.errors import UsageError
+from parrot_core.model import measuring
 from parrot_core.model.conversations import check_conversation, render_with_spans
 from parrot_core.model.errors import (
     ChatTemplateError,
@@ -149,6 +150,24 @@ class ParrotProcessor(ProcessorMixin):
             batch["pixel_values"] = self.prepare_images(flat)
         return BatchFeature(batch)
 
+    def measure_conversations(
+        self, conversations: Sequence[Sequence[Mapping[str, str]]]
+    ) -> list[tuple[int, int]]:
+        """Measures conversations as `encode_conversations` encodes them to learn from.
+
+        Returns:
+            For each its tokens, those of images included, and to how few it can be cut from the
+            end and still have its images and something to learn.
+
+        Raises:
+            UsageError: if one of them cannot be encoded.
+        """
+        return measuring.measure_conversations(conversations, **self._measures())
+
+    def measurement_key(self) -> str:
+        """Tells apart all that lengths depend on: tokenizer, chat template and image tokens."""
+        return measuring.measurement_key(**self._measures())
+
     def prepare_images(self, images: Sequence[Image.Image]) -> Tensor:
         """Images to float[M, 3, S, S]: RGB, padded to squares, then the encoder's own preparation.
 
@@ -220,6 +239,14 @@ class ParrotProcessor(ProcessorMixin):
         return MultiModalData(
             num_image_tokens=[self.num_image_tokens] * images, num_image_patches=[1] * images
         )
+
+    def _measures(self) -> dict[str, Any]:
+        return {
+            "tokenizer": self.tokenizer,
+            "template": self._template(),
+            "image_token": self.image_token,
+            "num_image_tokens": self.num_image_tokens,
+        }
 
     def _template(self) -> str:
         template = self.chat_template or self.tokenizer.chat_template

@@ -34,11 +34,15 @@ def find_supervised(
     return mask, targets[mask]
 
 
-def token_loss(logits: Tensor, targets: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-    """Cross-entropy of logits float[T, vocabulary], in float32."""
-    logits, targets = logits.float(), targets.to(logits.device)
+def cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    """Of logits float[T, vocabulary] and targets int[T], float32[T]."""
+    return F.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")
+
+
+def reduce_loss(token_losses: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """The mean of float32[T], or where the tokens of a whole step are known, their share of it."""
     if num_items_in_batch is None:
-        return F.cross_entropy(logits, targets)
+        return token_losses.mean()
     if isinstance(num_items_in_batch, Tensor):
-        num_items_in_batch = num_items_in_batch.to(logits.device)
-    return F.cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
+        num_items_in_batch = num_items_in_batch.to(token_losses.device)
+    return token_losses.sum() / num_items_in_batch

@@ -4,7 +4,9 @@ It stands in for the Qwen models of the paper where there is no model hub. The a
 theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
 """
 
+import itertools
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +22,13 @@ from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample
 from parrot_core.errors import UsageError
 from parrot_core.model import ParrotProcessor
 from parrot_core.recipe import LanguageModelRecipe, Recipe
-from parrot_core.training.loop import Progress, Schedule, train
-from parrot_core.training.runs import log_file, open_run, save_run
+from parrot_core.training.checkpoints import Checkpoint
+from parrot_core.training.loop import train
+from parrot_core.training.resuming import Runs, identity_of
+from parrot_core.training.runs import log_file, save_run
+from parrot_core.training.settings import Engine, Progress, Run, Schedule
 from parrot_core.training.vision import efficientnet_lite0_images
+from parrot_core.training.world import World, launcher_variables
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +48,7 @@ _QUESTION_MARKS = ("?", "\uff1f", "\u061f")  # as in Chinese and Arabic
 
 _MAX_POSITIONS = 512
 _ANY_SIZE = 32
+_SAVED_EVERY = 1000  # optimiser steps between two checkpoints
 _SAMPLES_FOR_WORD_VECTORS = 20_000
 
 
@@ -49,20 +56,25 @@ def train_language_model(
     recipe: Recipe,
     *,
     output: Path,
+    resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    on_resume: Callable[[Checkpoint], None] | None = None,
 ) -> Path:
-    """Trains a recipe's small language model on text.
+    """Trains a recipe's small language model on text, in one process.
 
     Args:
         recipe: Its `[language_model]` says what to build and how to train it.
         output: Folder for the model, its tokenizer, `log.jsonl` and `run.json`.
+        resume: Go on from the newest whole checkpoint of a run that was cut off.
         on_progress: Called after every optimiser step.
+        on_resume: Called with the checkpoint that the run goes on from.
 
     Returns:
         The folder, which loads as any language model of the library does.
 
     Raises:
         ParrotError: if the recipe has no such section, or something it names is missing or wrong.
+        Stopped: if the process was asked to stop; the run is saved.
     """
     settings = recipe.language_model
     if settings is None:
@@ -70,25 +82,45 @@ def train_language_model(
             f"the recipe {recipe.name} trains no language model",
             hint=f"It takes {recipe.model.language_model}; begin with --stage 1.",
         )
-    open_run(output)
+    if launcher_variables(os.environ):
+        raise UsageError(
+            "the stage language-model trains in one process",
+            hint="Start it without a launcher, and without --processes.",
+        )
+    runs = Runs(output, world=World())
+    runs.open()
     samples = SampleSet(settings.data, root=Path(recipe.data.folder))
     if samples.images:
         raise UsageError(
             f"{', '.join(settings.data)} has images; this stage learns from text alone",
             hint="Name files of samples without `image`.",
         )
+    identity = identity_of(
+        recipe,
+        "language-model",
+        data=samples.identity(),
+        start="",
+        zero=0,
+        processes=1,
+    )
+    checkpoint = runs.find(identity, resume=resume)
+    if runs.finished:
+        return output
+    if checkpoint is not None and on_resume is not None:
+        on_resume(checkpoint)
     torch.manual_seed(recipe.seed)
-    tokenizer = train_tokenizer(_texts(samples.samples), vocabulary_size=settings.vocabulary_size)
+    tokenizer = train_tokenizer(_texts(samples), vocabulary_size=settings.vocabulary_size)
     model = Qwen2ForCausalLM(_config(settings, tokenizer))
-    _begin_with_word_vectors(model, tokenizer, samples.samples)
+    _begin_with_word_vectors(model, tokenizer, samples)
     _begin_with_matching_heads(model)
 
     # Text is encoded as it will be beside pictures; which image processor it is does not matter.
     processor = ParrotProcessor(efficientnet_lite0_images(_ANY_SIZE), tokenizer)
     collate = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
 
-    with log_file(output) as log:
-        loss = train(
+    after = checkpoint.step if checkpoint is not None else 0
+    with log_file(output, after=after) as log:
+        trained = train(
             model,
             samples,
             collate=collate,
@@ -101,8 +133,15 @@ def train_language_model(
                 max_grad_norm=settings.max_grad_norm,
                 seed=recipe.seed,
             ),
-            log=log,
-            on_progress=on_progress,
+            engine=Engine(save_every=_SAVED_EVERY),
+            run=Run(
+                log=log,
+                on_progress=on_progress,
+                languages=recipe.languages,
+                checkpoints=runs.checkpoints,
+                identity=identity,
+                resume=checkpoint,
+            ),
         )
     model.eval()
 
@@ -113,8 +152,9 @@ def train_language_model(
     facts = {
         "samples": len(samples),
         "languages": samples.languages(),
-        "loss": loss,
+        "loss": trained.loss if trained.loss is not None else runs.last_loss(),
         "parameters": {"language_model": model.num_parameters()},
+        "identity": identity,
     }
     save_run(output, recipe=recipe, stage="language-model", facts=facts, save=save)
     return output
@@ -202,10 +242,10 @@ def _config(settings: LanguageModelRecipe, tokenizer: PreTrainedTokenizerFast) -
 
 @torch.no_grad()
 def _begin_with_word_vectors(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample]
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: Iterable[Sample]
 ) -> None:
     """Adds word vectors to the freshly drawn embeddings, at the scale of the latter."""
-    some = samples[:_SAMPLES_FOR_WORD_VECTORS]
+    some = itertools.islice(samples, _SAMPLES_FOR_WORD_VECTORS)
     texts = [" ".join(turn.text for turn in sample.turns) for sample in some]
     documents = tokenizer(texts, add_special_tokens=False)["input_ids"]
     weight: Tensor = cast(nn.Embedding, model.get_input_embeddings()).weight

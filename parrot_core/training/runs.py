@@ -105,15 +105,47 @@ def save_run(
 
 
 @contextmanager
-def log_file(output: Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Opens `log.jsonl` and yields a function that appends one object, at once."""
-    with (output / LOG_FILE).open("w", encoding="utf-8") as file:
+def log_file(
+    output: Path, *, after: int = 0, active: bool = True
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Opens `log.jsonl` and yields a function that appends one object, at once.
+
+    Args:
+        output: Folder of the run.
+        after: The step of the checkpoint that the run goes on from: lines up to it stay, those of
+            later steps will be written again.
+        active: Whether this process writes; the function does nothing elsewhere.
+    """
+    if not active:
+        yield lambda entry: None  # noqa: ARG005 - another process writes it
+        return
+    path = output / LOG_FILE
+    kept = [entry for entry in read_log(output) if entry["step"] <= after] if after else []
+    staged = output / f".{LOG_FILE}"
+    with staged.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(entry) + "\n" for entry in kept)
+        file.flush()
+        os.fsync(file.fileno())
+        staged.replace(path)
 
         def append(entry: Mapping[str, Any]) -> None:
             file.write(json.dumps(entry) + "\n")
             file.flush()
 
         yield append
+
+
+def read_log(output: Path) -> list[dict[str, Any]]:
+    """Reads the lines of a run's log; a killed process may have left the last one half-written."""
+    path = output / LOG_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    entries = []
+    for line in lines:
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            break
+    return entries
 
 
 def find_stage(name: str, *, stage: str, beside: Path, default: Path) -> Path | None:

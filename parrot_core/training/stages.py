@@ -1,46 +1,61 @@
 """The two stages of section 3.4 (Algorithm 1): which parts learn, from what, and what comes out."""
 
+import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import PreTrainedTokenizerFast
+from torch import Tensor, nn
 
 from parrot_core.data.collate import Collator
-from parrot_core.data.dataset import SampleSet
-from parrot_core.errors import MissingError, UsageError
-from parrot_core.model import (
-    ParrotForConditionalGeneration,
-    ParrotProcessor,
-    join_parrot,
-    load_parrot,
-)
-from parrot_core.recipe import Part, Recipe, StageRecipe, chosen_data
-from parrot_core.training.loop import Progress, Schedule, train
-from parrot_core.training.runs import RUN_FILE, find_stage, log_file, open_run, save_run
-from parrot_core.training.vision import VisionFeatures, load_vision_encoder
+from parrot_core.data.dataset import DataSource, SampleSet
+from parrot_core.data.index import OnIndexing
+from parrot_core.data.order import OrderSampler
+from parrot_core.errors import UsageError
+from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, load_parrot
+from parrot_core.recipe import ChosenData, LoraRecipe, Part, Recipe, StageRecipe, chosen_data
+from parrot_core.training.batches import plan_batches
+from parrot_core.training.checkpoints import Checkpoint
+from parrot_core.training.deepspeed import deepspeed_config
+from parrot_core.training.loop import train
+from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
+from parrot_core.training.resuming import Runs, identity_of
+from parrot_core.training.runs import log_file, save_run
+from parrot_core.training.settings import Engine, Progress, Run, Schedule
+from parrot_core.training.start import find_start, fingerprint_of_start, go_on, join
+from parrot_core.training.vision import VisionFeatures
+from parrot_core.training.warnings import warn_of_missing_languages
+from parrot_core.training.world import World, joined_world, number_of_processes, wait_for_all
 
 logger = logging.getLogger(__name__)
+
+BROKEN_FILE = "broken.jsonl"
+"""In the folder of a run: the samples that turned out to be broken while it learned from them."""
 
 PARTS: tuple[Part, ...] = ("vision_encoder", "projector", "experts", "language_model")
 
 
-def train_stage(
+def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     recipe: Recipe,
     stage: int,
     *,
     output: Path,
     init_from: Path | None = None,
+    resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_start: Callable[[dict[str, tuple[int, bool]]], None] | None = None,
+    on_resume: Callable[[Checkpoint], None] | None = None,
+    on_indexing: OnIndexing | None = None,
 ) -> Path:
     """Runs stage 1 or 2 of a recipe.
 
     Stage 1 joins the language model and the vision encoder with a fresh projector, and bypasses
     the experts. Stage 2 starts from stage 1's output and draws the experts afresh.
+
+    Where a launcher started this process with others, all of them call this; the first one writes.
 
     Args:
         recipe: What to do.
@@ -48,65 +63,180 @@ def train_stage(
         output: Folder for the checkpoint, `log.jsonl` and `run.json`.
         init_from: Stage 1: folder of the language model; stage 2: checkpoint to start from. Left
             out, the newest run of the stage before, beside `output` or where the recipe says.
+        resume: Go on from the newest whole checkpoint of a run that was cut off.
         on_progress: Called after every optimiser step.
         on_start: Called with the parameters of each part, and whether it learns.
+        on_resume: Called with the checkpoint that the run goes on from.
+        on_indexing: Called while the data is read for the first time.
 
     Returns:
         The folder of the checkpoint.
 
     Raises:
         ParrotError: if something the recipe names is missing or wrong.
+        Stopped: if the process was asked to stop; the run is saved.
     """
     settings = recipe.stage1 if stage == 1 else recipe.stage2
-    open_run(output)
-    root = Path(recipe.data.folder)
-    files = [str(entry.file.relative_to(root)) for entry in chosen_data(recipe, stage)]
-    samples = SampleSet(files, root=root)
-    _check_languages(samples, recipe)
-    torch.manual_seed(recipe.seed)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    if stage == 1:
-        model, processor = _join(recipe, output=output, given=init_from, generator=generator)
-    else:
-        model, processor = _continue(recipe, output=output, given=init_from)
-        if recipe.model.experts.enabled:
-            model.initialise_experts(generator)
-    model.config.vision_feature_dropout = settings.vision_feature_dropout
-    parts = choose_what_learns(model, settings.trains)
-    logger.info("stage %d learns %s from %d samples", stage, settings.trains, len(samples))
-    if on_start is not None:
-        on_start(parts)
-    features = VisionFeatures(model, processor, samples) if settings.cache_vision_features else None
-    collate = Collator(
-        processor,
-        root=samples.root,
-        max_length=settings.max_length,
-        features=features,
-    )
-    with log_file(output) as log:
-        loss = train(
-            model,
-            samples,
-            collate=collate,
-            schedule=_schedule(recipe, settings, model),
-            log=log,
-            on_progress=on_progress,
+    processes = number_of_processes(os.environ)
+    engine = engine_of(recipe, settings, processes=processes)
+    with joined_world(
+        deepspeed=bool(engine.zero), timeout_minutes=recipe.launch.timeout_minutes
+    ) as world:
+        runs = Runs(output, world=world)
+        runs.open()
+        samples = SampleSet(
+            [_source(entry) for entry in chosen_data(recipe, stage)],
+            root=Path(recipe.data.folder),
+            max_bad_samples=settings.max_bad_samples,
+            on_progress=on_indexing if world.is_first else None,
         )
-    model.eval()
+        _check_languages(samples, recipe)
+        source = find_start(recipe, stage, output=output, given=init_from)
+        identity = identity_of(
+            recipe,
+            stage,
+            data=samples.identity(),
+            start=fingerprint_of_start(source),
+            zero=engine.zero,
+            processes=processes,
+        )
+        checkpoint = runs.find(identity, resume=resume)
+        if runs.finished:
+            return output
+        if checkpoint is not None and on_resume is not None and world.is_first:
+            on_resume(checkpoint)
+        if world.is_first:
+            warn_of_missing_languages(recipe.languages, samples.languages())
+        torch.manual_seed(recipe.seed)
+        quantised = quantised_loading(settings.lora)
+        if stage == 1:
+            model, processor = join(recipe, source)
+        else:
+            sharded = _sharding(recipe, settings, engine, world) if engine.zero == 3 else None
+            model, processor = go_on(recipe, source, sharded=sharded, quantised=quantised)
+        samples = samples.measure(processor).limit(
+            settings.max_length, over_long=settings.over_long
+        )
+        dtype = model.dtype
+        parts = choose_what_learns(model, settings.trains)
+        if settings.lora is not None:
+            count = add_adapters(model, settings.lora, seed=recipe.seed)
+            parts |= {"language_model": (parts["language_model"][0], False)}
+            parts["adapters"] = (count, True)
+        if settings.precision == "bfloat16" and not engine.zero:
+            _hold_in_float32(model)
+        logger.info("stage %d learns %s from %d samples", stage, settings.trains, len(samples))
+        if on_start is not None and world.is_first:
+            on_start(parts)
+        features = None
+        if settings.cache_vision_features:
+            features = VisionFeatures(model, processor, samples)
+        collate = Collator(
+            processor,
+            root=samples.root,
+            max_length=settings.max_length,
+            over_long="truncate" if settings.over_long == "truncate" else "error",
+            features=features,
+            broken=samples.broken_samples(output / BROKEN_FILE),
+            stand_ins=samples.stand_ins,
+        )
+        order = samples.order(
+            batch_size=settings.global_batch_size,
+            seed=recipe.seed,
+            group_by_length=settings.group_by_length,
+        )
+        after = checkpoint.step if checkpoint is not None else 0
+        with log_file(output, after=after, active=world.is_first) as log:
+            trained = train(
+                model,
+                samples,
+                order=OrderSampler(order),
+                collate=collate,
+                schedule=_schedule(recipe, settings, model),
+                engine=engine,
+                run=Run(
+                    log=log,
+                    on_progress=on_progress,
+                    world=world,
+                    languages=recipe.languages,
+                    checkpoints=runs.checkpoints,
+                    identity=identity,
+                    resume=checkpoint,
+                ),
+            )
+        model.eval()
+        facts = {
+            "samples": len(samples),
+            "data": [dataclasses.asdict(entry) for entry in samples.report()],
+            "languages": samples.languages(),
+            "loss": trained.loss if trained.loss is not None else runs.last_loss(),
+            "parameters": {name: count for name, (count, _) in parts.items()},
+            "learned": [name for name, (_, learns) in parts.items() if learns],
+            "processes": processes,
+            "zero": engine.zero,
+            "identity": identity,
+        }
+        if world.is_first:
+            save_run(
+                output,
+                recipe=recipe,
+                stage=str(stage),
+                facts=facts,
+                save=_saver(
+                    model,
+                    processor,
+                    weights=trained.weights,
+                    dtype=dtype,
+                    lora=settings.lora,
+                    base=source if quantised is not None else None,
+                ),
+            )
+        wait_for_all(world)
+    return output
+
+
+def _saver(
+    model: ParrotForConditionalGeneration,
+    processor: ParrotProcessor,
+    *,
+    weights: Mapping[str, Tensor] | None,
+    dtype: torch.dtype,
+    lora: LoraRecipe | None,
+    base: str | None,
+) -> Callable[[Path], None]:
+    """What writes the model that was trained: whole, without adapters, and as it was read.
+
+    Args:
+        model: It, or as much of it as this process holds.
+        processor: Its processor.
+        weights: All of its weights, where the model itself holds only a share.
+        dtype: Precision in which it was read.
+        lora: Its adapters.
+        base: Where its own weights are, if here they are quantised.
+    """
 
     def save(folder: Path) -> None:
-        model.save_pretrained(folder)
+        saved, own = model, weights
+        if lora is not None:
+            trained = own if own is not None else model.state_dict()
+            if base is not None:
+                saved, _ = load_parrot(base)
+                saved.config = model.config
+                saved.config.quantization_config = None
+                saved.experts = model.experts
+            own = merge_adapters(
+                trained, lora, base=saved.state_dict() if base is not None else None
+            )
+        if own is None:
+            whole: Any = model
+            whole.to(dtype)
+        else:
+            own = {name: value.to(dtype) for name, value in own.items()}
+        # By the model's own names, however it came into being.
+        saved.save_pretrained(folder, state_dict=own, save_original_format=False)
         processor.save_pretrained(folder)
 
-    facts = {
-        "samples": len(samples),
-        "languages": samples.languages(),
-        "loss": loss,
-        "parameters": {name: count for name, (count, _) in parts.items()},
-        "learned": [name for name, (_, learns) in parts.items() if learns],
-    }
-    save_run(output, recipe=recipe, stage=str(stage), facts=facts, save=save)
-    return output
+    return save
 
 
 def choose_what_learns(
@@ -128,80 +258,64 @@ def choose_what_learns(
             continue
         for parameter in part.parameters():
             parameter.requires_grad_(learns)
-        parts[name] = (sum(parameter.numel() for parameter in part.parameters()), learns)
+        parts[name] = (sum(map(_size, part.parameters())), learns)
     missing = [name for name in trains if name not in parts and name != "experts"]
     if missing or not any(learns for _, learns in parts.values()):
         raise UsageError(f"nothing to train in {list(trains)}", hint=f"Parts: {', '.join(parts)}.")
     return parts
 
 
-def _join(
-    recipe: Recipe, *, output: Path, given: Path | None, generator: torch.Generator
-) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
-    """Equation 1's parts, the experts bypassed: where stage 1 begins."""
-    settings = recipe.model
-    source: str = settings.language_model
-    if given is not None:
-        source = str(given)
-    elif recipe.language_model is not None:
-        default = Path(settings.language_model)
-        found = find_stage(recipe.name, stage="language-model", beside=output, default=default)
-        if found is None:
-            raise MissingError(
-                f"no language model: {default} has no finished run",
-                hint="Train it first: parrot train --stage language-model --recipe FILE",
-            )
-        source = str(found)
-    # AutoTokenizer takes whatever lies beside a Qwen2 model for Qwen's own tokenizer.
-    trained_here = recipe.language_model is not None
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(source) if trained_here else source
-    encoder, image_processor, layer = load_vision_encoder(settings)
-    logger.info("joins the language model of %s and %s", source, settings.vision_encoder)
-    return join_parrot(
-        language_model=source,
-        vision_encoder=encoder,
-        image_processor=image_processor,
-        tokenizer=tokenizer,
-        generator=generator,
-        vision_feature_layer=layer,
-        experts_enabled=False,
-        **_expert_settings(recipe),
+def _size(parameter: Any) -> int:  # noqa: ANN401 - DeepSpeed's parameters have further attributes
+    """Numbers in a parameter, also where this process holds only its share of it."""
+    size: int = parameter.ds_numel if hasattr(parameter, "ds_numel") else parameter.numel()
+    return size
+
+
+def _hold_in_float32(model: nn.Module) -> None:
+    """Without DeepSpeed nobody keeps float32 masters: bfloat16 would lose small updates."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def engine_of(recipe: Recipe, settings: StageRecipe, *, processes: int) -> Engine:
+    """How a stage is executed by so many processes."""
+    together = processes > 1 or settings.offload != "none"
+    logging_to = {"tensorboard": recipe.logging.tensorboard, "wandb": recipe.logging.wandb}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    spare = max(0, (cores or 1) // processes - 1)
+    return Engine(
+        zero=settings.zero if together else 0,
+        offload=settings.offload,
+        gradient_checkpointing=settings.gradient_checkpointing,
+        per_device_batch_size=settings.device_batch_size,
+        data_workers=0
+        if settings.cache_vision_features
+        else min(recipe.launch.loader_workers, spare),
+        save_every=settings.save_every,
+        keep=settings.keep,
+        log_every=recipe.logging.every,
+        tf32=settings.tf32,
+        report_to=tuple(name for name, wanted in logging_to.items() if wanted),
     )
 
 
-def _continue(
-    recipe: Recipe, *, output: Path, given: Path | None
-) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
-    """The checkpoint of stage 1: where stage 2 begins."""
-    source = given
-    if source is None:
-        default = Path("runs") / recipe.name / "stage1"
-        source = find_stage(recipe.name, stage="1", beside=output, default=default)
-    if source is None:
-        raise MissingError(
-            f"no output of stage 1 beside {output} or in {default}",
-            hint=f"Run stage 1 first, or name a checkpoint with --init-from (it has {RUN_FILE}).",
-        )
-    logger.info("starts from %s", source)
-    model, processor = load_parrot(source)
-    for name, value in _expert_settings(recipe).items():
-        setattr(model.config, name, value)
-    return model, processor
-
-
-def _expert_settings(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's experts in the words of `ParrotConfig`, every default filled in."""
-    experts = recipe.model.experts
-    settings: dict[str, Any] = {
-        "num_experts": experts.count,
-        "num_experts_per_tok": experts.active or experts.count,
-        "expert_kind": experts.kind,
-        "alpha": experts.alpha,
-        "text_guidance": experts.text_guidance,
-    }
-    if experts.hidden_size is not None:
-        settings["expert_intermediate_size"] = experts.hidden_size
-    return settings
+def _sharding(
+    recipe: Recipe, settings: StageRecipe, engine: Engine, world: World
+) -> dict[str, Any]:
+    """DeepSpeed's settings as far as reading a checkpoint in shares needs them."""
+    return deepspeed_config(
+        engine.zero,
+        plan=plan_batches(
+            settings.global_batch_size,
+            processes=world.size,
+            per_device_at_most=settings.device_batch_size,
+        ),
+        hidden_size=recipe.model.experts.hidden_size or 1,
+        max_grad_norm=settings.max_grad_norm,
+        bfloat16=settings.precision == "bfloat16",
+        offload=engine.offload,
+    )
 
 
 def _schedule(
@@ -225,6 +339,17 @@ def _schedule(
         bfloat16=settings.precision == "bfloat16",
         seed=recipe.seed,
         learning_rates=own,
+        vision_feature_dropout=settings.vision_feature_dropout,
+    )
+
+
+def _source(data: ChosenData) -> DataSource:
+    return DataSource(
+        name=data.name,
+        file=data.file,
+        images=data.images,
+        weight=1.0 if data.weight is None else data.weight,
+        samples=data.samples,
     )
 
 

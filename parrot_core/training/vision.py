@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     EfficientNetConfig,
     EfficientNetImageProcessorPil,
@@ -17,6 +18,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from parrot_core.data.dataset import SampleSet
 from parrot_core.data.images import load_image
+from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
 from parrot_core.recipe import ModelRecipe
@@ -134,6 +136,16 @@ def _name_in_library(name: str) -> str:
     return f"{_OUTER[module]}.{kind}"
 
 
+def _whole(parameters: list[nn.Parameter]) -> AbstractContextManager[None]:
+    """While this lasts, parameters that DeepSpeed divided among processes are whole on each."""
+    if not any(hasattr(parameter, "ds_numel") for parameter in parameters):
+        return nullcontext()
+    from deepspeed import zero
+
+    gathered: AbstractContextManager[None] = zero.GatheredParameters(parameters)
+    return gathered
+
+
 class VisionFeatures:
     """The features of every image of a training set, encoded once by the frozen encoder.
 
@@ -149,16 +161,18 @@ class VisionFeatures:
         processor: ParrotProcessor,
         samples: SampleSet,
     ) -> None:
-        self._rows = {path: row for row, path in enumerate(samples.images)}
+        distinct = samples.images
+        self._rows = {file: row for row, file in enumerate(distinct)}
         encoded = []
-        with torch.no_grad():
-            for start in range(0, len(samples.images), _ENCODED_AT_ONCE):
-                paths = samples.images[start : start + _ENCODED_AT_ONCE]
-                images = [load_image(path, root=samples.root) for path in paths]
+        parameters = list(model.vision_encoder.parameters())
+        with torch.no_grad(), _whole(parameters):
+            for start in range(0, len(distinct), _ENCODED_AT_ONCE):
+                files = distinct[start : start + _ENCODED_AT_ONCE]
+                images = [load_image(file.path, root=file.root) for file in files]
                 pixels = processor.prepare_images(images).to(model.device)
                 encoded.append(model.vision_features(pixels).cpu())
         self._features = torch.cat(encoded) if encoded else torch.zeros(0, 0, 0)
 
-    def __call__(self, paths: Sequence[str]) -> Tensor:
-        """float[images, 1 + patches, D_v] of images named by path, in order."""
-        return self._features[[self._rows[path] for path in paths]]
+    def __call__(self, files: Sequence[ImageFile]) -> Tensor:
+        """float[images, 1 + patches, D_v] of images, in order; maybe of none."""
+        return self._features[[self._rows[file] for file in files]]

@@ -7,7 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from parrot_cli.data_demo import default_cache, demo
+from parrot_cli.data_demo import demo
+from parrot_core.data.cache import CACHE_VARIABLE, default_cache
 from parrot_core.data.emoji import build, settings
 from parrot_core.data.emoji.materials import STYLES, Annotation, CatalogueEntry, Materials
 from parrot_core.data.emoji.settings import ConceptSettings, DemoSettings
@@ -115,14 +116,14 @@ def test_the_cache_is_where_the_system_keeps_caches(
     tmp_path, monkeypatch, platform, variable, expected
 ):
     monkeypatch.setattr(sys, "platform", platform)
-    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in (CACHE_VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, str(tmp_path))
     assert default_cache() == tmp_path / expected
 
 
 def test_the_command_imports_no_heavy_library_until_it_runs():
-    heavy = ("torch", "transformers", "PIL", "rich.table", "parrot_core")
+    heavy = ("torch", "transformers", "PIL", "rich.table", "numpy", "pyarrow")
     code = f"import sys, parrot_cli.data_demo; print([n for n in {heavy!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from parrot_core.data.check import KINDS, LengthLimit, check_files
+from parrot_core.data.check import LengthLimit, check_files
+from parrot_core.data.faults import KINDS
 from parrot_core.errors import MissingError, UsageError
 
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from parrot_core.data.dataset import SampleSet
+from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError, UsageError
 
 
@@ -32,7 +33,7 @@ def test_files_follow_each_other_and_images_are_listed_once(root):
     )
     samples = SampleSet(["two.jsonl", "one.jsonl"], root=root)
     assert [samples[index].id for index in range(len(samples))] == ["3", "4", "1", "2"]
-    assert samples.images == ("a.png", "b.png")
+    assert samples.images == (ImageFile(root, "a.png"), ImageFile(root, "b.png"))
     assert samples.languages() == {"tr": 2}
 
 

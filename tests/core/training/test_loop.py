@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from parrot_core.data.samples import Sample, Turn
 from parrot_core.errors import UsageError
-from parrot_core.training.loop import LOGGED_EVERY, LengthGrouped, Schedule, train
+from parrot_core.training.batches import LengthGrouped
+from parrot_core.training.loop import train
+from parrot_core.training.settings import LOGGED_EVERY, Run, Schedule
 
 lengths_of_samples = st.lists(st.integers(0, 1000), min_size=1, max_size=300)
 
@@ -100,9 +102,8 @@ def run(model, *, log=None, on_progress=None, samples=40, **schedule):
         schedule=Schedule(
             **{"learning_rate": 1e-3, "global_batch_size": 4, "warmup_steps": 0} | schedule
         ),
-        log=log or [].append,
-        on_progress=on_progress,
-    )
+        run=Run(log=log or [].append, on_progress=on_progress),
+    ).loss
 
 
 def test_a_parameter_with_its_own_learning_rate_moves_by_it_and_the_others_by_theirs(tiny):
@@ -141,6 +142,7 @@ def test_the_log_says_how_it_goes_and_progress_counts_every_step(tiny):
             "learning_rate",
             "tokens_per_second",
             "samples_per_second",
+            "grad_norm",
         }
         assert line["tokens_per_second"] > line["samples_per_second"] > 0
     assert lines[2]["loss"] < lines[0]["loss"]

@@ -139,11 +139,11 @@ def test_features_encoded_once_are_those_encoded_each_time(workshop, parrot, mon
     samples = SampleSet(["two.json"], root=workshop.data)
     monkeypatch.setattr(vision, "_ENCODED_AT_ONCE", 2)  # three pictures: one whole batch, one not
     features = VisionFeatures(model, processor, samples)
-    paths = [samples.images[2], samples.images[0], samples.images[2]]
-    images = [load_image(path, root=samples.root) for path in paths]
+    files = [samples.images[2], samples.images[0], samples.images[2]]
+    images = [load_image(file.path, root=file.root) for file in files]
     with torch.no_grad():
         expected = model.vision_features(processor.prepare_images(images))
-    torch.testing.assert_close(features(paths), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(features(files), expected, rtol=0, atol=1e-6)
 
 
 def test_a_batch_of_cached_features_has_the_loss_of_its_images(workshop, parrot):
