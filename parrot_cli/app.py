@@ -12,9 +12,11 @@ from parrot_cli.convert import convert
 from parrot_cli.data import app as data_app
 from parrot_cli.data_demo import demo as data_demo
 from parrot_cli.demo import demo
+from parrot_cli.doctor import doctor
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.output import print_error
+from parrot_cli.recipe import app as recipe_app
 from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import ParrotError
@@ -28,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
+app.add_typer(recipe_app, name="recipe")
 data_app.command("demo")(data_demo)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
@@ -35,6 +38,7 @@ app.command()(chat)
 app.command("inspect-experts")(inspect_experts)
 app.command()(convert)
 app.command()(demo)
+app.command()(doctor)
 
 
 def _print_version(*, wanted: bool) -> None:
@@ -54,6 +58,10 @@ def parrot(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print and leave."),
     ] = False,
+    local_rank: Annotated[  # noqa: ARG001 - LOCAL_RANK says the same
+        int | None,
+        typer.Option("--local_rank", hidden=True, help="What DeepSpeed's launcher puts in."),
+    ] = None,
 ) -> None:
     """Multilingual visual instruction tuning: open language models that see, in every language."""
     logging.basicConfig(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parrot_cli.estimate import print_estimate
 from parrot_cli.output import (
     library_output_to_stderr,
     note,
@@ -18,6 +19,7 @@ from parrot_cli.output import (
 from parrot_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from parrot_core.data.index import Indexing
     from parrot_core.recipe import Recipe
     from parrot_core.training import Checkpoint, Progress
 
@@ -64,6 +66,28 @@ def train(
         list[str] | None,
         typer.Option("--set", help="key=value: overrides a value of the recipe; repeatable."),
     ] = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Do not train: say how many parameters learn, how much memory each GPU needs, and "
+            "how many tokens, steps and hours there are. Exit code 1 if it does not fit.",
+        ),
+    ] = False,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="With --estimate: for this GPU.", show_default="the recipe's"),
+    ] = None,
+    utilisation: Annotated[
+        float | None,
+        typer.Option(
+            help="With --estimate: share of the GPU's peak bfloat16 rate that is reached.",
+            min=0.001,
+            max=1.0,
+            show_default="that of the paper's 7B run",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --estimate: print JSON.")] = False,
 ) -> None:
     """Train one stage of a recipe; everything but the stage is in the recipe."""
     from parrot_core.recipe import load_recipe
@@ -71,6 +95,9 @@ def train(
     if stage not in STAGES:
         raise UsageError(f"unknown stage {stage!r}", hint=f"Stages: {', '.join(STAGES)}.")
     settings = load_recipe(recipe, overrides=overrides or ())
+    if estimate:
+        print_estimate(settings, stage, gpu=gpu, utilisation=utilisation, as_json=as_json)
+        return
     folder = output or default_output(settings.name, stage, settings.model.language_model)
 
     with library_output_to_stderr():
@@ -149,6 +176,9 @@ def _train(
         def on_progress(progress: "Progress") -> None:
             show(progress.step, progress.steps, _remark(progress))
 
+        def on_indexing(indexing: "Indexing") -> None:
+            show(indexing.done, indexing.total, f"{indexing.task} of {indexing.file.name}")
+
         if stage == "language-model":
             train_language_model(
                 recipe,
@@ -167,6 +197,7 @@ def _train(
                 on_progress=on_progress,
                 on_start=_print_parts,
                 on_resume=_print_resumed,
+                on_indexing=on_indexing,
             )
 
 

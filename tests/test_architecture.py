@@ -15,6 +15,7 @@ BASE = {"errors", "languages", "parrot_core"}
 MAY_IMPORT = {
     "errors": set(),
     "languages": {"errors"},
+    "machine": BASE,
     "recipe": BASE,
     "data": BASE,
     "model": BASE,
@@ -22,7 +23,7 @@ MAY_IMPORT = {
     "benchmarks": BASE | {"data"},
     "generation": BASE | {"data", "model"},
     "inspection": BASE | {"benchmarks", "data", "generation", "model"},
-    "training": BASE | {"data", "model", "recipe"},
+    "training": BASE | {"data", "machine", "model", "recipe"},
 }
 """By room; `parrot_core` is the package itself, which has the version and imports nothing."""
 

@@ -1,7 +1,7 @@
 """Data sets by name: the recipe's own, a registry file's, and those of Table 3."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ class ChosenData:
         weight: How often each sample is seen in an epoch; None where `samples` counts.
         samples: How many samples are drawn from it; None where `weight` counts.
         published_samples: How many it has, as published; None where nobody said.
+        text_tokens: Of a sample, on average, images aside; None where nobody said.
         source: Where it is to be had; empty where nobody said.
     """
 
@@ -35,6 +36,7 @@ class ChosenData:
     weight: float | None
     samples: int | None
     published_samples: int | None = None
+    text_tokens: int | None = None
     source: str = ""
 
 
@@ -47,7 +49,7 @@ def chosen_data(recipe: Recipe, stage: int) -> tuple[ChosenData, ...]:
         MissingError: if the recipe names a registry file that is not there.
         UsageError: if the registry file is wrong, or a name is nowhere.
     """
-    registry = known_data_sets(recipe)
+    registry = known_data_sets(recipe.data.registry, recipe.datasets)
     folder = Path(recipe.data.folder)
     uses = (recipe.stage1 if stage == 1 else recipe.stage2).data
     return tuple(_choose(use, registry, folder) for use in uses)
@@ -64,17 +66,29 @@ def require_data_files(data: tuple[ChosenData, ...]) -> None:
         return
     lines = []
     for entry in missing:
-        source = f"; it is to be had from {entry.source}" if entry.source else ""
+        source = f"; where from: {entry.source}" if entry.source else ""
         lines.append(f"no data set {entry.name}: {entry.file} is not there{source}")
-    raise MissingError("\n".join(lines), hint="Put them there, or set data.folder.")
+    raise MissingError(
+        "\n".join(lines),
+        hint="Put them there, or set data.folder; `parrot data demo` makes those of tiny.",
+    )
 
 
-def known_data_sets(recipe: Recipe) -> dict[str, DataSet]:
-    """Returns every data set that the recipe may name; the recipe's own go before all others."""
+def known_data_sets(registry: str | None, own: Iterable[DataSet]) -> dict[str, DataSet]:
+    """Returns every data set that a recipe may name.
+
+    Args:
+        registry: A file of data sets; they go before Table 3's of the same name.
+        own: The recipe's `[datasets]`, which go before all others.
+
+    Raises:
+        MissingError: if the registry file is not there.
+        UsageError: if something is wrong in it.
+    """
     sets = dict(table_3())
-    if recipe.data.registry is not None:
-        sets.update(_read_registry(Path(recipe.data.registry)))
-    sets.update((entry.name, entry) for entry in recipe.datasets)
+    if registry is not None:
+        sets.update(_read_registry(Path(registry)))
+    sets.update((entry.name, entry) for entry in own)
     return sets
 
 
@@ -128,5 +142,6 @@ def _choose(use: DataUse, registry: Mapping[str, DataSet], folder: Path) -> Chos
         weight=weight,
         samples=use.samples,
         published_samples=found.samples,
+        text_tokens=found.text_tokens,
         source=" ".join(found.source.split()),
     )

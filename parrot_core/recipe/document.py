@@ -11,6 +11,7 @@ from parrot_core.recipe.positions import Key, key_positions
 _MOST_FAULTS = 20
 _WHERE = re.compile(r"(.*) \(at line (\d+), column \d+\)", re.DOTALL)
 _STATEMENT = re.compile(r"\s*([\w.\"'-]+)\s*=")
+_WORD = re.compile(r"[A-Za-z./][\w ./-]*")
 _HEADER = re.compile(r"\s*\[")
 _TWICE = ("Cannot overwrite a value", "Cannot declare", "Cannot mutate immutable")
 
@@ -81,8 +82,9 @@ def _describe(line: str, reason: str, lines: list[str], number: int, *, twice: b
             at for at, other in enumerate(lines[: number - 1], start=1) if begins.match(other)
         ]
         return f"{name}: stands here twice" + (f"; before in line {before[-1]}" if before else "")
-    value = line.partition("=")[2].strip() if statement else line.strip()
-    return f"{name}: not TOML: {value or 'nothing'}: {reason}; a text stands in quotes"
+    value = line.partition("=")[2].partition("#")[0].strip() if statement else line.strip()
+    remark = "; a text stands in quotes" if statement and _WORD.fullmatch(value) else ""
+    return f"{name}: not TOML: {value or 'no value'}: {reason}{remark}"
 
 
 def _faulty_by_itself(line: str) -> bool:

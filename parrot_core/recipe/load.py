@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import MissingError, ParrotError, UsageError
 from parrot_core.recipe.checks import contradictions
 from parrot_core.recipe.datasets import known_data_sets
 from parrot_core.recipe.document import Document, read_document
-from parrot_core.recipe.parse import Problem, build
+from parrot_core.recipe.parse import Problem, sound_fields
 from parrot_core.recipe.positions import Key, key_as_text
 from parrot_core.recipe.schema import Recipe
 
@@ -63,19 +63,24 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> LoadedRecipe:
     table, said, unclear = _apply_overrides(document.table, overrides)
     faults += unclear
     problems: list[Problem] = []
+    parts: dict[str, Any] = {}
     if document.complete:
-        recipe = build(Recipe, table, (), problems)
+        parts = _resolve(sound_fields(Recipe, table, (), problems), path.parent)
         problems = [problem for problem in problems if not document.lost(*problem)]
-        if recipe is not None:
-            recipe = _resolve(recipe, path.parent)
-            problems.extend(contradictions(recipe, known_data_sets(recipe)))
+        data_sets = None
+        try:
+            if "datasets" in parts and "data" in parts:
+                data_sets = known_data_sets(parts["data"].registry, parts["datasets"])
+        except ParrotError as error:
+            problems.append((("data", "registry"), error.problem))
+        problems.extend(contradictions(parts, data_sets))
     faults += [f"{_place(path, document, said, key)}: {problem}" for key, problem in problems]
     if faults:
         raise UsageError(
             "\n".join(faults),
             hint="`parrot recipe show recipes/tiny.toml` lists every key there is.",
         )
-    return LoadedRecipe(recipe=recipe, path=path, document=document, overrides=said)
+    return LoadedRecipe(recipe=Recipe(**parts), path=path, document=document, overrides=said)
 
 
 def recipe_as_json(recipe: Recipe) -> str:
@@ -120,16 +125,18 @@ def _place(path: Path, document: Document, overrides: Mapping[Key, Any], key: Ke
             return f"--set {dotted}"
         if key[:length] in document.lines:
             return f"{path}:{document.lines[key[:length]]}: {dotted}"
+    for said in overrides:
+        if said[: len(key)] == key:  # a section that only the command line speaks of
+            return f"--set {dotted}"
     return f"{path}: {dotted}"
 
 
-def _resolve(recipe: Recipe, folder: Path) -> Recipe:
+def _resolve(parts: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Makes the recipe's own relative paths the program's."""
-    source, registry = recipe.model.language_model, recipe.data.registry
-    if source.startswith("./"):
-        model = dataclasses.replace(recipe.model, language_model=(folder / source).as_posix())
-        recipe = dataclasses.replace(recipe, model=model)
-    if registry is not None and registry.startswith("./"):
-        data = dataclasses.replace(recipe.data, registry=(folder / registry).as_posix())
-        recipe = dataclasses.replace(recipe, data=data)
-    return recipe
+    model, data = parts.get("model"), parts.get("data")
+    if model is not None and model.language_model.startswith("./"):
+        source = (folder / model.language_model).as_posix()
+        parts["model"] = dataclasses.replace(model, language_model=source)
+    if data is not None and (data.registry or "").startswith("./"):
+        parts["data"] = dataclasses.replace(data, registry=(folder / data.registry).as_posix())
+    return parts

@@ -1,16 +1,16 @@
 """From TOML values to the schema's objects: every unknown, missing or ill-typed key is noted."""
 
 import dataclasses
-import difflib
 import functools
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from parrot_core.recipe.positions import Key
-from parrot_core.recipe.schema import NAMED, DataUse
+from parrot_core.recipe.schema import NAMED, DataUse, Recipe
+from parrot_core.recipe.values import Check, did_you_mean
 
 Problem = tuple[Key, str]
 """Where the mistake is, and what is wrong or would be right."""
@@ -32,38 +32,68 @@ def build(kind: type, table: Mapping[str, Any], path: Key, problems: list[Proble
     Returns:
         The object, or None where there were problems.
     """
-    hints = _hints(kind)
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    values: dict[str, Any] = {}
     before = len(problems)
-    for name, value in table.items():
-        place = (*path, name)
-        if name not in fields:
-            what = "section" if isinstance(value, Mapping) else "key"
-            problems.append((place, f"unknown {what}{did_you_mean(name, fields)}"))
-        elif fields[name].metadata.get(NAMED):
-            values[name] = _named(hints[name], value, place, problems)
-        else:
-            values[name] = _convert(hints[name], value, place, problems)
-    for name, entry in fields.items():
-        required = (
-            entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-        )
-        if required and name not in table:
-            what = "section" if dataclasses.is_dataclass(hints[name]) else "key"
-            problems.append(((*path, name), f"this {what} is missing"))
+    values = sound_fields(kind, table, path, problems)
     return kind(**values) if len(problems) == before else None
 
 
-def did_you_mean(name: str, known: Iterable[object]) -> str:
-    """Returns `; did you mean …?` with the nearest of the known names, or nothing."""
-    near = difflib.get_close_matches(name, [str(entry) for entry in known], n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+def sound_fields(
+    kind: type, table: Mapping[str, Any], path: Key, problems: list[Problem]
+) -> dict[str, Any]:
+    """As `build`, but returns the fields that nothing is wrong with, those left out included."""
+    hints = _hints(kind)
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        place = (*path, name)
+        before = len(problems)
+        if name not in fields:
+            what = "section" if isinstance(value, Mapping) else "key"
+            near = did_you_mean(name, fields) or _where_it_belongs(name)
+            problems.append((place, f"unknown {what}{near}"))
+            continue
+        convert = _named if fields[name].metadata.get(NAMED) else _convert
+        converted = convert(hints[name], value, place, problems)
+        if len(problems) == before:
+            values[name] = converted
+    for name, entry in fields.items():
+        if name in table:
+            continue
+        if entry.default is not dataclasses.MISSING:
+            values[name] = entry.default
+        elif entry.default_factory is not dataclasses.MISSING:
+            values[name] = entry.default_factory()
+        else:
+            what = "section" if dataclasses.is_dataclass(hints[name]) else "key"
+            problems.append(((*path, name), f"this {what} is missing"))
+    return values
+
+
+def _where_it_belongs(name: str) -> str:
+    """Names the sections that do have such a key."""
+    homes = [section for section, keys in _keys_by_section().items() if name in keys]
+    return f"; it belongs into {' or '.join(homes)}" if homes else ""
+
+
+@functools.cache
+def _keys_by_section() -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+
+    def walk(kind: type, path: tuple[str, ...]) -> None:
+        hints = _hints(kind)
+        found[f"[{'.'.join(path)}]" if path else "the top of the file"] = frozenset(hints)
+        for name, hint in hints.items():
+            for part in (hint, *get_args(hint)):
+                if isinstance(part, type) and dataclasses.is_dataclass(part):
+                    walk(part, (*path, name))
+
+    walk(Recipe, ())
+    return found
 
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _named(hint: Any, value: Any, path: Key, problems: list[Problem]) -> Any:  # noqa: ANN401 - TOML values
@@ -83,10 +113,8 @@ def _named(hint: Any, value: Any, path: Key, problems: list[Problem]) -> Any:  #
 
 def _convert(hint: Any, value: Any, path: Key, problems: list[Problem]) -> Any:  # noqa: ANN401 - TOML values
     """Returns a TOML value as the type that a field declares, or notes why it is not one."""
+    hint, checks = _plain(hint)
     origin = get_origin(hint)
-    if origin is types.UnionType:
-        (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
-        origin = get_origin(hint)
     if dataclasses.is_dataclass(hint):
         if hint is DataUse and isinstance(value, str):
             value = {"file" if value.endswith(DATA_FILE_ENDINGS) else "name": value}
@@ -100,15 +128,25 @@ def _convert(hint: Any, value: Any, path: Key, problems: list[Problem]) -> Any: 
                 _convert(get_args(hint)[0], item, (*path, index), problems)
                 for index, item in enumerate(value)
             )
-    elif hint is float and type(value) in (int, float):
-        return float(value)
-    elif type(value) is hint:
-        return value
+    elif type(value) is hint or (hint is float and type(value) is int):
+        faults = [fault for check in checks if (fault := check.problem(value))]
+        problems.extend((path, fault) for fault in faults)
+        return float(value) if hint is float else value
     remark = ""
     if hint in (int, float) and isinstance(value, str) and _NUMBER.fullmatch(value):
         remark = "; write the number without quotes"
     problems.append((path, f"expected {_type_name(hint)}, not {_shown(value)}{remark}"))
     return None
+
+
+def _plain(hint: Any) -> tuple[Any, tuple[Check, ...]]:  # noqa: ANN401 - a type of any kind
+    """The type itself, without `| None`, and what else its values must be."""
+    if get_origin(hint) in (types.UnionType, typing.Union):
+        (hint,) = (part for part in get_args(hint) if part is not types.NoneType)
+    if get_origin(hint) is Annotated:
+        plain, *checks = get_args(hint)
+        return plain, tuple(checks)
+    return hint, ()
 
 
 def _choose(allowed: tuple[Any, ...], value: Any, path: Key, problems: list[Problem]) -> Any:  # noqa: ANN401 - TOML values

@@ -8,6 +8,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from parrot_core.languages import PAPER_LANGUAGES
+from parrot_core.recipe.values import (
+    Count,
+    GpuName,
+    LanguageCode,
+    NoneOrMore,
+    NotNegative,
+    Positive,
+    Share,
+)
 
 StageName = Literal["language-model", "1", "2"]
 Part = Literal["projector", "experts", "language_model", "vision_encoder"]
@@ -23,7 +32,7 @@ NAMED = "named"
 class Hours:
     """How long a run takes on the hardware that is named beside it."""
 
-    value: float
+    value: Positive
     """Wall-clock hours of both stages together."""
     source: Provenance
     """Whether the paper says so, or it was measured, or only estimated."""
@@ -37,12 +46,14 @@ class Scores:
 
     benchmark: str
     """As `parrot eval` names it, for instance `mmmb`."""
-    values: tuple[float, ...]
-    """Per cent, in the order of the recipe's `languages`."""
+    values: tuple[NotNegative, ...]
+    """Per cent, in the order of the languages."""
     source: Literal["published", "measured"]
     """Whose figures these are."""
     reference: str = ""
     """The table of the paper, or the command that measured them."""
+    languages: tuple[LanguageCode, ...] = ()
+    """Of the values; left out, the recipe's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +74,13 @@ class ExpertsRecipe:
 
     enabled: bool = True
     """False trains the same model without router and experts: the LLaVA baseline."""
-    count: int = 6
+    count: Count = 6
     """E: one expert per language of the paper (section 4.1)."""
-    active: int | None = None
+    active: Count | None = None
     """k of Equation 4: experts used per image; left out, all of them."""
     kind: Literal["two_layer", "gated"] = "two_layer"
     """`two_layer` with SiLU (the paper) or `gated` (the authors' released checkpoints)."""
-    hidden_size: int | None = None
+    hidden_size: Count | None = None
     """Width inside an expert; left out, the language model's hidden size."""
     alpha: float = 1.0
     """α of Equation 5; the paper gives no value."""
@@ -88,9 +99,9 @@ class ModelRecipe:
     """A hub name, a folder, or `efficientnet-lite0` (from the Python package of that name)."""
     vision_feature_layer: int = -2
     """Which hidden state of a transformer encoder is Z_v of Equation 1."""
-    image_size: int | None = None
+    image_size: Count | None = None
     """Side of the square that images are resized to; left out, the encoder's own."""
-    projector_layers: int = 2
+    projector_layers: Count = 2
     """Linear layers of the projector, with GELU between them."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
     """Implementation of attention; `auto` takes flash attention where it is installed."""
@@ -107,8 +118,10 @@ class DataSet:
     """JSON, JSONL or Parquet in LLaVA's format, relative to `data.folder`."""
     images: str = "."
     """Image root of its samples, relative to `data.folder`."""
-    samples: int | None = None
+    samples: Count | None = None
     """How many it has, as published; only estimates read it, and only where the file is not."""
+    text_tokens: Count | None = None
+    """Of a sample, on average, images aside; likewise only for estimates."""
     source: str = ""
     """Where it is to be had: what a user reads who does not have it."""
 
@@ -132,9 +145,9 @@ class DataUse:
     """Of a data set in `[datasets]`, the registry file, or Table 3 of the paper."""
     file: str | None = None
     """Instead of a name: a file, relative to `data.folder`, as are its images."""
-    weight: float = 1.0
+    weight: Positive = 1.0
     """How often each of its samples is seen in an epoch: 2 repeats it, 0.5 draws half of it."""
-    samples: int | None = None
+    samples: Count | None = None
     """Instead of a weight: how many samples are drawn from it; more than it has repeats them."""
 
 
@@ -144,28 +157,28 @@ class LanguageModelRecipe:
 
     data: tuple[str, ...]
     """Files of samples without images, relative to `data.folder`."""
-    vocabulary_size: int = 4096
-    hidden_size: int = 128
-    intermediate_size: int = 384
-    layers: int = 3
-    heads: int = 4
-    learning_rate: float = 2e-3
-    global_batch_size: int = 64
-    steps: int = 1000
-    warmup_steps: int = 100
-    adam_beta2: float = 0.98
+    vocabulary_size: Count = 4096
+    hidden_size: Count = 128
+    intermediate_size: Count = 384
+    layers: Count = 3
+    heads: Count = 4
+    learning_rate: Positive = 2e-3
+    global_batch_size: Count = 64
+    steps: Count = 1000
+    warmup_steps: NoneOrMore = 100
+    adam_beta2: Share = 0.98
     """Decay of AdamW's second moments; small models in few steps want it lower than usual."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: Positive = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoraRecipe:
     """Low-rank adapters on the language model, in place of training its own weights."""
 
-    rank: int = 128
-    alpha: float = 256.0
+    rank: Count = 128
+    alpha: Positive = 256.0
     """Updates are scaled by alpha / rank."""
-    dropout: float = 0.05
+    dropout: Share = 0.05
     target_modules: tuple[str, ...] = (
         "q_proj",
         "k_proj",
@@ -184,13 +197,13 @@ class LoraRecipe:
 class LearningRates:
     """Learning rates of single parts; a part that is left out follows the stage's."""
 
-    router: float | None = None
+    router: Positive | None = None
     """Of the router alone; left out, that of the experts."""
-    projector: float | None = None
-    experts: float | None = None
-    language_model: float | None = None
+    projector: Positive | None = None
+    experts: Positive | None = None
+    language_model: Positive | None = None
     """Of its adapters, where there are any."""
-    vision_encoder: float | None = None
+    vision_encoder: Positive | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,25 +214,25 @@ class StageRecipe:
     """Names or files, or tables of them with `weight` or `samples`."""
     trains: tuple[Part, ...]
     """The parts that learn; all others are frozen."""
-    learning_rate: float
+    learning_rate: Positive
     learning_rates: LearningRates = field(default_factory=LearningRates)
-    global_batch_size: int
+    global_batch_size: Count
     """Samples per optimiser step, over all processes: pinned, whatever the devices."""
-    device_batch_size: int = 16
+    device_batch_size: Count = 16
     """At most so many samples at once on a device; the rest of its share is accumulated."""
-    epochs: float = 1.0
-    steps: int | None = None
+    epochs: Positive = 1.0
+    steps: Count | None = None
     """Optimiser steps; where given, it counts instead of `epochs`."""
-    warmup_ratio: float = 0.03
+    warmup_ratio: Share = 0.03
     """Share of the steps in which the learning rate rises; then it falls as a cosine to zero."""
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
+    weight_decay: NotNegative = 0.0
+    max_grad_norm: Positive = 1.0
 
-    max_length: int = 2048
+    max_length: Count = 2048
     """Longest sample in tokens, image tokens included."""
     over_long: Literal["drop", "truncate", "error"] = "error"
     """What becomes of a longer one; what is dropped or cut is counted in the log."""
-    max_bad_samples: int = 0
+    max_bad_samples: NoneOrMore = 0
     """Broken samples that are left out, and counted, before one stops the run."""
     group_by_length: bool = True
     """Batches of samples that are about equally long."""
@@ -243,11 +256,11 @@ class StageRecipe:
 
     cache_vision_features: bool = False
     """Encode each image once: exact, since the vision encoder is frozen."""
-    vision_feature_dropout: float = 0.0
+    vision_feature_dropout: Share = 0.0
     """Share of the vision features' channels that are zeroed while training; for few pictures."""
-    save_every: int = 500
+    save_every: Count = 500
     """Optimiser steps between two checkpoints to resume from."""
-    keep: int = 2
+    keep: Count = 2
     """How many of the newest checkpoints are kept."""
 
 
@@ -257,8 +270,8 @@ class Stage1Recipe(StageRecipe):
 
     trains: tuple[Part, ...] = ("projector",)
     """The parts that learn; all others are frozen, and the experts bypassed."""
-    learning_rate: float = 1e-3
-    global_batch_size: int = 256
+    learning_rate: Positive = 1e-3
+    global_batch_size: Count = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,9 +280,9 @@ class Stage2Recipe(StageRecipe):
 
     trains: tuple[Part, ...] = ("projector", "experts", "language_model")
     """The parts that learn; all others are frozen."""
-    learning_rate: float = 2e-5
-    global_batch_size: int = 128
-    device_batch_size: int = 8
+    learning_rate: Positive = 2e-5
+    global_batch_size: Count = 128
+    device_batch_size: Count = 8
     zero: Zero = 3
 
 
@@ -277,14 +290,14 @@ class Stage2Recipe(StageRecipe):
 class LaunchRecipe:
     """What a run is started on."""
 
-    processes: int | None = None
+    processes: Count | None = None
     """On each node; left out, one per GPU that is found, or a single one."""
-    nodes: int = 1
-    gpu: str | None = None
+    nodes: Count = 1
+    gpu: GpuName | None = None
     """The GPU that the recipe is meant for, for instance `A100-80GB`; only estimates read it."""
-    loader_workers: int = 4
+    loader_workers: NoneOrMore = 4
     """Helpers of each process that decode images."""
-    timeout_minutes: float = 30.0
+    timeout_minutes: Positive = 30.0
     """How long processes wait for each other before the run is given up."""
 
 
@@ -292,7 +305,7 @@ class LaunchRecipe:
 class LoggingRecipe:
     """What a run tells of itself, beside `log.jsonl`, which is always written."""
 
-    every: int = 10
+    every: Count = 10
     """Optimiser steps between two lines of the log."""
     tensorboard: bool = False
     wandb: bool = False
@@ -304,8 +317,8 @@ class Recipe:
     """Everything that a training run is made of."""
 
     name: str
-    seed: int = 0
-    languages: tuple[str, ...] = PAPER_LANGUAGES
+    seed: NoneOrMore = 0
+    languages: tuple[LanguageCode, ...] = PAPER_LANGUAGES
     about: AboutRecipe = field(default_factory=AboutRecipe)
     model: ModelRecipe
     data: DataRecipe

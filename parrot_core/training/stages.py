@@ -15,11 +15,12 @@ from parrot_core.data.dataset import DataSource, SampleSet
 from parrot_core.data.index import OnIndexing
 from parrot_core.data.order import OrderSampler
 from parrot_core.errors import UsageError
-from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
-from parrot_core.recipe import ChosenData, Part, Recipe, StageRecipe, chosen_data
+from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, load_parrot
+from parrot_core.recipe import ChosenData, LoraRecipe, Part, Recipe, StageRecipe, chosen_data
 from parrot_core.training.batches import plan_batches
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.deepspeed import deepspeed_config
+from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
 from parrot_core.training.loop import train
 from parrot_core.training.resuming import Runs, identity_of
 from parrot_core.training.runs import log_file, save_run
@@ -107,16 +108,21 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         if world.is_first:
             warn_of_missing_languages(recipe.languages, samples.languages())
         torch.manual_seed(recipe.seed)
+        quantised = quantised_loading(settings.lora)
         if stage == 1:
             model, processor = join(recipe, source)
         else:
             sharded = _sharding(recipe, settings, engine, world) if engine.zero == 3 else None
-            model, processor = go_on(recipe, source, sharded=sharded)
+            model, processor = go_on(recipe, source, sharded=sharded, quantised=quantised)
         samples = samples.measure(processor).limit(
             settings.max_length, over_long=settings.over_long
         )
         dtype = model.dtype
         parts = choose_what_learns(model, settings.trains)
+        if settings.lora is not None:
+            count = add_adapters(model, settings.lora, seed=recipe.seed)
+            parts |= {"language_model": (parts["language_model"][0], False)}
+            parts["adapters"] = (count, True)
         if settings.precision == "bfloat16" and not engine.zero:
             _hold_in_float32(model)
         logger.info("stage %d learns %s from %d samples", stage, settings.trains, len(samples))
@@ -176,7 +182,14 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
                 recipe=recipe,
                 stage=str(stage),
                 facts=facts,
-                save=_saver(model, processor, trained.weights, dtype),
+                save=_saver(
+                    model,
+                    processor,
+                    weights=trained.weights,
+                    dtype=dtype,
+                    lora=settings.lora,
+                    base=source if quantised is not None else None,
+                ),
             )
         wait_for_all(world)
     return output
@@ -185,15 +198,41 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
 def _saver(
     model: ParrotForConditionalGeneration,
     processor: ParrotProcessor,
+    *,
     weights: Mapping[str, Tensor] | None,
     dtype: torch.dtype,
+    lora: LoraRecipe | None,
+    base: str | None,
 ) -> Callable[[Path], None]:
+    """What writes the model that was trained: whole, without adapters, and as it was read.
+
+    Args:
+        model: It, or as much of it as this process holds.
+        processor: Its processor.
+        weights: All of its weights, where the model itself holds only a share.
+        dtype: Precision in which it was read.
+        lora: Its adapters.
+        base: Where its own weights are, if here they are quantised.
+    """
+
     def save(folder: Path) -> None:
-        # By the model's own names, however it came into being.
-        if weights is None:
-            model.to(dtype).save_pretrained(folder, save_original_format=False)
+        saved, own = model, weights
+        if lora is not None:
+            trained = own if own is not None else model.state_dict()
+            if base is not None:
+                saved, _ = load_parrot(base)
+                saved.config = model.config
+                saved.config.quantization_config = None
+                saved.experts = model.experts
+            own = merge_adapters(
+                trained, lora, base=saved.state_dict() if base is not None else None
+            )
+        if own is None:
+            model.to(dtype)
         else:
-            model.save_pretrained(folder, state_dict=dict(weights), save_original_format=False)
+            own = {name: value.to(dtype) for name, value in own.items()}
+        # By the model's own names, however it came into being.
+        saved.save_pretrained(folder, state_dict=own, save_original_format=False)
         processor.save_pretrained(folder)
 
     return save

@@ -88,7 +88,11 @@ def join(recipe: Recipe, source: str) -> tuple[ParrotForConditionalGeneration, P
 
 
 def go_on(
-    recipe: Recipe, source: str, *, sharded: Mapping[str, Any] | None
+    recipe: Recipe,
+    source: str,
+    *,
+    sharded: Mapping[str, Any] | None,
+    quantised: Any = None,  # noqa: ANN401 - the library's
 ) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
     """The checkpoint of stage 1 with freshly drawn experts: where stage 2 begins.
 
@@ -97,10 +101,11 @@ def go_on(
         source: The checkpoint.
         sharded: DeepSpeed's settings where parameters are to be divided among processes as they
             are read, so that none holds all of them.
+        quantised: How the library is to hold frozen weights in fewer bits.
     """
     logger.info("starts from %s", source)
     divided = HfDeepSpeedConfig(dict(sharded)) if sharded is not None else None
-    model, processor = load_parrot(source)
+    model, processor = load_parrot(source, quantization_config=quantised)
     del divided  # the library divides what is read while this lives
     for name, value in _expert_settings(recipe).items():
         setattr(model.config, name, value)

@@ -1,0 +1,82 @@
+"""Adapters on the language model: what learns, what stays, and what is saved."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from parrot_core.model import load_parrot
+from parrot_core.recipe import LoraRecipe
+from parrot_core.training.lora import add_adapters, merge_adapters
+from parrot_core.training.stages import train_stage
+
+pytest.importorskip("peft")
+SETTINGS = LoraRecipe(rank=2, alpha=8.0, dropout=0.0, target_modules=("q_proj", "up_proj"))
+
+
+def batch(model):
+    ids = torch.arange(24).view(2, 12) % 200
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def test_only_adapters_learn_in_the_language_model(tiny):
+    model, _ = tiny.parrot()
+    count = add_adapters(model, SETTINGS, seed=0)
+    learning = [p for p in model.language_model.parameters() if p.requires_grad]
+    assert sum(p.numel() for p in learning) == count == 2 * 2 * ((32 + 32) + (32 + 48))
+    assert all(p.requires_grad for p in model.projector.parameters())
+    assert all(p.requires_grad for p in model.experts.parameters())
+
+
+def test_merged_weights_compute_what_the_adapters_did(tiny):
+    model, _ = tiny.parrot()
+    plain, _ = tiny.parrot()
+    add_adapters(model, SETTINGS, seed=0)
+    before = model.eval()(**batch(model)).logits
+    torch.testing.assert_close(before, plain.eval()(**batch(plain)).logits)  # they begin at zero
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name:
+                parameter.copy_(torch.randn_like(parameter) / 10)
+    expected = model(**batch(model)).logits
+    assert (expected - before).abs().max() > 0.1
+    merged = merge_adapters(model.state_dict(), SETTINGS)
+    assert set(merged) == set(plain.state_dict())
+    plain.load_state_dict(merged)
+    torch.testing.assert_close(plain(**batch(plain)).logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_where_weights_are_quantised_adapters_are_added_to_those_that_are_not(tiny):
+    model, _ = tiny.parrot()
+    base = {name: value.clone() for name, value in model.state_dict().items()}
+    add_adapters(model, SETTINGS, seed=0)
+    state = {name: torch.randn_like(value) for name, value in model.state_dict().items()}
+    stem = "language_model.model.layers.0.self_attn.q_proj"
+    state[f"{stem}.base_layer.weight.absmax"] = torch.zeros(3)
+    merged = merge_adapters(state, SETTINGS, base=base)
+    assert set(merged) == set(base)
+    delta = 4 * state[f"{stem}.lora_B.default.weight"] @ state[f"{stem}.lora_A.default.weight"]
+    torch.testing.assert_close(merged[f"{stem}.weight"], base[f"{stem}.weight"] + delta)
+    assert torch.equal(merged["projector.0.weight"], state["projector.0.weight"])
+
+
+def test_a_stage_with_adapters_leaves_an_ordinary_checkpoint(workshop, tmp_path):
+    train_stage(workshop.recipe, 1, output=tmp_path / "first")
+    parts = {}
+    recipe = replace(workshop.recipe, stage2=replace(workshop.recipe.stage2, lora=SETTINGS))
+    train_stage(recipe, 2, output=tmp_path / "second", on_start=parts.update)
+    assert {name for name, (_, learns) in parts.items() if learns} == {
+        "projector",
+        "experts",
+        "adapters",
+    }
+    first, _ = load_parrot(tmp_path / "first")
+    second, _ = load_parrot(tmp_path / "second")
+    was, now = first.language_model.state_dict(), second.language_model.state_dict()
+    assert set(was) == set(now)
+    moved = {name for name in was if not torch.equal(was[name], now[name])}
+    assert moved
+    assert all("q_proj.weight" in name or "up_proj.weight" in name for name in moved)
+    for name in moved:
+        assert torch.linalg.matrix_rank(now[name] - was[name], atol=1e-5) <= SETTINGS.rank
+    assert not torch.equal(first.projector[0].weight, second.projector[0].weight)
