@@ -12,16 +12,17 @@ from torch import Tensor, nn
 
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import DataSource, SampleSet
+from parrot_core.data.first_batch import FirstBatch, show_samples
 from parrot_core.data.index import OnIndexing
-from parrot_core.data.order import OrderSampler
+from parrot_core.data.order import OrderSampler, SampleOrder
 from parrot_core.errors import UsageError
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, load_parrot
 from parrot_core.recipe import ChosenData, LoraRecipe, Part, Recipe, StageRecipe, chosen_data
 from parrot_core.training.batches import plan_batches
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.deepspeed import deepspeed_config
-from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
 from parrot_core.training.loop import train
+from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
 from parrot_core.training.resuming import Runs, identity_of
 from parrot_core.training.runs import log_file, save_run
 from parrot_core.training.settings import Engine, Progress, Run, Schedule
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 BROKEN_FILE = "broken.jsonl"
 """In the folder of a run: the samples that turned out to be broken while it learned from them."""
+
+_SHOWN = 3  # samples of the first batch
 
 PARTS: tuple[Part, ...] = ("vision_encoder", "projector", "experts", "language_model")
 
@@ -49,6 +52,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     on_start: Callable[[dict[str, tuple[int, bool]]], None] | None = None,
     on_resume: Callable[[Checkpoint], None] | None = None,
     on_indexing: OnIndexing | None = None,
+    on_first_batch: Callable[[FirstBatch], bool] | None = None,
 ) -> Path:
     """Runs stage 1 or 2 of a recipe.
 
@@ -68,6 +72,8 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         on_start: Called with the parameters of each part, and whether it learns.
         on_resume: Called with the checkpoint that the run goes on from.
         on_indexing: Called while the data is read for the first time.
+        on_first_batch: Called with the first samples before the first step; returns whether to go
+            on and train.
 
     Returns:
         The folder of the checkpoint.
@@ -145,6 +151,10 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             seed=recipe.seed,
             group_by_length=settings.group_by_length,
         )
+        if on_first_batch is not None and checkpoint is None and world.is_first:
+            first = _first_batch(samples, order, collate, processor, settings.global_batch_size)
+            if not on_first_batch(first):
+                return output
         after = checkpoint.step if checkpoint is not None else 0
         with log_file(output, after=after, active=world.is_first) as log:
             trained = train(
@@ -340,6 +350,23 @@ def _schedule(
         learning_rates=own,
         vision_feature_dropout=settings.vision_feature_dropout,
     )
+
+
+def _first_batch(
+    samples: SampleSet,
+    order: SampleOrder,
+    collate: Collator,
+    processor: ParrotProcessor,
+    batch_size: int,
+) -> FirstBatch:
+    some = [samples[order[at]] for at in range(min(_SHOWN, batch_size, len(order)))]
+    shown = show_samples(
+        some,
+        collate(some),
+        decode=processor.tokenizer.decode,
+        image_token_id=processor.image_token_id,
+    )
+    return FirstBatch(data=samples.report(), batch_size=batch_size, samples=shown)
 
 
 def _source(data: ChosenData) -> DataSource:

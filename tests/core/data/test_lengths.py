@@ -87,17 +87,13 @@ def test_lengths_are_measured_once_for_a_tokenizer_and_a_number_of_image_tokens(
     )
     assert np.array_equal(Lengths(index, copy).tokens, found.tokens)
     assert [path.stat().st_mtime_ns for path in files(index)] == [made]
-    more = ParrotProcessor(
-        processor.image_processor, processor.tokenizer, num_image_tokens=50
-    )
+    more = ParrotProcessor(processor.image_processor, processor.tokenizer, num_image_tokens=50)
     longer = Lengths(index, more).tokens
     assert set((longer - found.tokens).tolist()) == {0, 50 - processor.num_image_tokens}
     assert len(files(index)) == 2
 
 
-def test_what_the_chat_template_refuses_is_told_and_the_others_are_measured(
-    tmp_path, parrot, tiny
-):
+def test_what_the_chat_template_refuses_is_told_and_the_others_are_measured(tmp_path, parrot, tiny):
     processor = parrot[1]
     strict = ParrotProcessor(
         processor.image_processor,
