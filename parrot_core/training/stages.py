@@ -137,13 +137,17 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         features = None
         if settings.cache_vision_features:
             features = VisionFeatures(model, processor, samples)
+            samples = samples.without_images(features.broken)
+        broken = samples.broken_samples(output / BROKEN_FILE)
+        if checkpoint is None and world.is_first:
+            broken.forget()
         collate = Collator(
             processor,
             root=samples.root,
             max_length=settings.max_length,
             over_long="truncate" if settings.over_long == "truncate" else "error",
             features=features,
-            broken=samples.broken_samples(output / BROKEN_FILE),
+            broken=broken,
             stand_ins=samples.stand_ins,
         )
         order = samples.order(
@@ -178,6 +182,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         facts = {
             "samples": len(samples),
             "data": [dataclasses.asdict(entry) for entry in samples.report()],
+            "broken_samples": len(samples.broken) + len(broken.found()),
             "languages": samples.languages(),
             "loss": trained.loss if trained.loss is not None else runs.last_loss(),
             "parameters": {name: count for name, (count, _) in parts.items()},
@@ -364,7 +369,7 @@ def _first_batch(
         some,
         collate(some),
         decode=processor.tokenizer.decode,
-        image_token_id=processor.image_token_id,
+        image_token_id=int(processor.image_token_id),  # type: ignore[arg-type]
     )
     return FirstBatch(data=samples.report(), batch_size=batch_size, samples=shown)
 

