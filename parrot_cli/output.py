@@ -88,6 +88,14 @@ def library_output_to_stderr() -> redirect_stdout[TextIO]:
     return redirect_stdout(sys.stderr)
 
 
+def hide_progress_from_logs() -> None:
+    """Switches transformers' bars off where stderr is no terminal, and they would be many lines."""
+    if not sys.stderr.isatty():
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+
+
 def print_error(problem: str, *, hint: str | None) -> None:
     """Writes an error, and what to do about it, to stderr."""
     note(f"error: {problem}")

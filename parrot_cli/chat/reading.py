@@ -1,0 +1,110 @@
+"""Where questions come from: an editable line in a terminal, or the lines of a pipe."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parrot_cli.output import note
+from parrot_core.errors import UsageError
+from parrot_core.languages import LANGUAGES
+
+if TYPE_CHECKING:
+    from prompt_toolkit.completion import Completer
+    from prompt_toolkit.history import History
+    from prompt_toolkit.key_binding import KeyBindings
+
+
+def questions_from_stdin() -> Iterator[str]:
+    """Yields the lines of stdin that are not empty."""
+    for line in sys.stdin:
+        if line.strip():
+            yield line.strip()
+
+
+def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str]) -> Iterator[str]:
+    """Yields what the user enters, until Ctrl-D; with editing, history and completion.
+
+    Args:
+        commands: What Tab completes.
+        status: What the line at the bottom says, asked anew for each question.
+
+    Raises:
+        UsageError: if there is no terminal to ask in.
+    """
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.input import create_input
+
+    source = create_input(always_prefer_tty=True)
+    if not os.isatty(source.fileno()):
+        raise UsageError("no terminal to ask questions in", hint="Give questions with --prompt.")
+    prompt: PromptSession[str] = PromptSession(
+        "> ",
+        multiline=True,
+        prompt_continuation="  ",
+        key_bindings=_keys(),
+        history=_history(),
+        completer=_completer(commands),
+        complete_while_typing=False,
+        bottom_toolbar=status,
+        input=source,
+    )
+    while True:
+        try:
+            text = prompt.prompt().strip()
+        except KeyboardInterrupt:
+            note("Ctrl-D or /quit leaves")
+            continue
+        except EOFError:
+            return
+        if text:
+            yield text
+
+
+def _keys() -> "KeyBindings":
+    """Enter sends; Alt+Enter, or a backslash before Enter, begins a new line."""
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def send(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.document.current_line_before_cursor.endswith("\\"):
+            buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return keys
+
+
+def _history() -> "History":
+    """Earlier lines, kept for the user alone; those of this session where they cannot be."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    path = Path(base) / "parrot" / "chat-history"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        note(f"earlier questions cannot be kept: {error}")
+        return InMemoryHistory()
+    return FileHistory(path)
+
+
+def _completer(commands: Sequence[str]) -> "Completer":
+    from prompt_toolkit.completion import NestedCompleter, PathCompleter
+
+    arguments = {"/lang": dict.fromkeys(LANGUAGES), "/image": _paths(PathCompleter)}
+    return NestedCompleter.from_nested_dict({name: arguments.get(name) for name in commands})
+
+
+def _paths(kind: "Callable[..., Completer]") -> "Completer":
+    return kind(expanduser=True)
