@@ -15,11 +15,13 @@ from parrot_cli.demo import demo
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.output import print_error
+from parrot_cli.serve import serve
 from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import ParrotError
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 app = typer.Typer(
     name="parrot",
@@ -32,6 +34,7 @@ data_app.command("demo")(data_demo)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.command()(chat)
+app.command()(serve)
 app.command("inspect-experts")(inspect_experts)
 app.command()(convert)
 app.command()(demo)
@@ -84,4 +87,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print_error("stopped", hint=None)
         code = INTERRUPTED
+    except BrokenPipeError:  # whoever read the results has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+        code = BROKEN_PIPE
     sys.exit(code)

@@ -93,7 +93,7 @@ def hide_progress_from_logs() -> None:
     if not sys.stderr.isatty():
         from transformers.utils import logging
 
-        logging.disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # typed in part
 
 
 def print_error(problem: str, *, hint: str | None) -> None:

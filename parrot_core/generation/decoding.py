@@ -4,7 +4,6 @@ Shapes: B rows of a batch, N tokens so far, W words of the vocabulary, M images,
 """
 
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,13 +50,12 @@ class Row:
         max_new_tokens: Longest answer; the model's room may be less.
         sampling: How tokens are chosen.
         stop: Texts that end the answer and are not part of it.
-        deadline: On `time.monotonic`'s clock; the answer ends there. None is never.
 
     Attributes:
         text: The answer so far, without white space around it.
         ids: Its tokens so far.
         routing: P of equation 3, float[M][E]; None before it is known and without experts.
-        ended: Why it ended: `stop`, `length`, `cancelled` or `time`; None while it goes on.
+        ended: Why it ended: `stop`, `length` or `cancelled`; None while it goes on.
     """
 
     def __init__(
@@ -67,7 +65,6 @@ class Row:
         max_new_tokens: int,
         sampling: Sampling = GREEDY,
         stop: Sequence[str] = (),
-        deadline: float | None = None,
     ) -> None:
         self.prompt = prompt
         self.limit = min(max_new_tokens, prompt.room)
@@ -77,7 +74,6 @@ class Row:
         self.routing: tuple[Weights, ...] | None = None
         self.ended: str | None = None
         self._stop = tuple(stop)
-        self._deadline = deadline
         self._cancelled = False
         self._held = ""
         self._decoder = DecodeStream(skip_special_tokens=True)
@@ -88,6 +84,11 @@ class Row:
 
     def on_text(self, piece: str) -> None:
         """Called with each further piece of the text."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether nobody wants the answer any more."""
+        return self._cancelled
 
     def cancel(self) -> None:
         """Ends the answer at the next token; from any thread."""
@@ -116,8 +117,6 @@ class Row:
             return
         if len(self.ids) >= self.limit:
             self._end("length", processor)
-        elif self._deadline is not None and time.monotonic() > self._deadline:
-            self._end("time", processor)
 
     def choose(self, scores: Tensor) -> int:
         """Draws a token from the scores float[W] of all."""
