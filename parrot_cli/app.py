@@ -21,7 +21,6 @@ from parrot_core import __version__
 from parrot_core.errors import ParrotError
 
 INTERRUPTED = 130
-BROKEN_PIPE = 141
 
 app = typer.Typer(
     name="parrot",
@@ -87,7 +86,4 @@ def main() -> None:
     except KeyboardInterrupt:
         print_error("stopped", hint=None)
         code = INTERRUPTED
-    except BrokenPipeError:  # whoever read the results has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
-        code = BROKEN_PIPE
     sys.exit(code)

@@ -2,18 +2,19 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import create_input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from parrot_cli.output import note
 from parrot_core.errors import UsageError
 from parrot_core.languages import LANGUAGES
-
-if TYPE_CHECKING:
-    from prompt_toolkit.completion import Completer
-    from prompt_toolkit.history import History
-    from prompt_toolkit.key_binding import KeyBindings
 
 
 def questions_from_stdin() -> Iterator[str]:
@@ -33,9 +34,6 @@ def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str
     Raises:
         UsageError: if there is no terminal to ask in.
     """
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.input import create_input
-
     source = create_input(always_prefer_tty=True)
     if not os.isatty(source.fileno()):
         raise UsageError("no terminal to ask questions in", hint="Give questions with --prompt.")
@@ -45,7 +43,7 @@ def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str
         prompt_continuation="  ",
         key_bindings=_keys(),
         history=_history(),
-        completer=_completer(commands),
+        completer=_Completer(commands),
         complete_while_typing=False,
         bottom_toolbar=status,
         input=source,
@@ -62,10 +60,8 @@ def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str
             yield text
 
 
-def _keys() -> "KeyBindings":
+def _keys() -> KeyBindings:
     """Enter sends; Alt+Enter, or a backslash before Enter, begins a new line."""
-    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-
     keys = KeyBindings()
 
     @keys.add("enter")
@@ -84,10 +80,8 @@ def _keys() -> "KeyBindings":
     return keys
 
 
-def _history() -> "History":
+def _history() -> History:
     """Earlier lines, kept for the user alone; those of this session where they cannot be."""
-    from prompt_toolkit.history import FileHistory, InMemoryHistory
-
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     path = Path(base) / "parrot" / "chat-history"
     try:
@@ -99,12 +93,24 @@ def _history() -> "History":
     return FileHistory(path)
 
 
-def _completer(commands: Sequence[str]) -> "Completer":
-    from prompt_toolkit.completion import NestedCompleter, PathCompleter
+class _Completer(Completer):
+    """Completes commands, codes of languages and paths of pictures."""
 
-    arguments = {"/lang": dict.fromkeys(LANGUAGES), "/image": _paths(PathCompleter)}
-    return NestedCompleter.from_nested_dict({name: arguments.get(name) for name in commands})
+    def __init__(self, commands: Sequence[str]) -> None:
+        self._commands = commands
+        self._paths = PathCompleter(expanduser=True)
 
-
-def _paths(kind: "Callable[..., Completer]") -> "Completer":
-    return kind(expanduser=True)
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterator[Completion]:
+        """Yields what the word before the cursor may become."""
+        command, space, argument = document.text_before_cursor.partition(" ")
+        if command == "/image" and space:
+            yield from self._paths.get_completions(Document(argument), event)
+            return
+        words: Iterable[str] = ()
+        if not space:
+            words, argument = self._commands, command
+        elif command == "/lang":
+            words = LANGUAGES
+        for word in words:
+            if argument and word.startswith(argument) or (space and not argument):
+                yield Completion(word, start_position=-len(argument))

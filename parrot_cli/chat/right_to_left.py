@@ -112,4 +112,4 @@ def _fold(text: str, width: int) -> list[str]:
             rows.append(word)
         else:
             rows += chop_cells(word, width)
-    return [row for row in rows if row] or [""]
+    return rows if rows[0] or len(rows) == 1 else rows[1:]

@@ -6,6 +6,7 @@ after its name was resolved, for the first address and for each that a redirect 
 
 import asyncio
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -178,10 +179,12 @@ def _explain(url: str, error: Exception) -> ParrotError:
         cause = cause.__cause__ or getattr(cause, "os_error", None)
     if isinstance(error, aiohttp.TooManyRedirects):
         reason = f"it redirects more than {_REDIRECTS} times"
-    elif isinstance(error, aiohttp.InvalidURL):
+    elif isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         reason = "it redirects to what is no web address"
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         reason = "no such host"
+    elif isinstance(error, aiohttp.ClientConnectorError) and error.errno:
+        reason = os.strerror(error.errno)
     else:
         reason = str(error) or type(error).__name__
     return RemoteError(f"cannot fetch {url}: {reason}", hint="Check the address and the network.")

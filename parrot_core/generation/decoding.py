@@ -54,7 +54,8 @@ class Row:
     Attributes:
         text: The answer so far, without white space around it.
         ids: Its tokens so far.
-        routing: P of equation 3, float[M][E]; None before it is known and without experts.
+        routing: P of equation 3, float[M][E]; None before it is known, and without images or
+            experts.
         ended: Why it ended: `stop`, `length` or `cancelled`; None while it goes on.
     """
 
@@ -192,7 +193,7 @@ def decode(
         begin = 0
         for row in rows:
             end = begin + row.prompt.images
-            row.tell_routing(None if weights is None else tuple(weights[begin:end]))
+            row.tell_routing(tuple(weights[begin:end]) if weights and end > begin else None)
             begin = end
         chosen = [_Choice(rows)] if any(row.sampling.temperature > 0 for row in rows) else []
         model.generate(
