@@ -112,5 +112,5 @@ class _Completer(Completer):
         elif command == "/lang":
             words = LANGUAGES
         for word in words:
-            if argument and word.startswith(argument) or (space and not argument):
+            if (argument or space) and word.startswith(argument):
                 yield Completion(word, start_position=-len(argument))
