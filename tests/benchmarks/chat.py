@@ -1,8 +1,8 @@
-"""What streaming costs: chat against plain `generate`, as ratios: `python tests/benchmarks/chat.py`.
+"""What streaming costs, chat against plain `generate`: `python tests/benchmarks/chat.py`.
 
 Both encode the same conversation about a picture and generate the same tokens greedily; chat also
-decodes them piece by piece, in a thread of its own, and writes them out. The two take turns; seconds
-are of this process's CPU, because other programs share the machine.
+decodes them piece by piece, in a thread of its own, and writes them out. The two take turns, and
+seconds are of this process's CPU, because other programs share the machine.
 """
 
 import argparse
@@ -31,7 +31,6 @@ from tests.conftest import (  # noqa: E402
     tiny_language_model,
     tiny_vision_encoder,
 )
-
 
 QUESTION = "What is in this picture?"
 
@@ -107,8 +106,8 @@ def measure(name, parts, tokens, rounds) -> None:
     first = min(first for first, _ in chats) / min(firsts)
     rate = min(plains) / min(whole for _, whole in chats)
     sys.stdout.write(
-        f"{name}: {1000 * min(plains) / tokens:.1f} ms a token; the first piece after {first:.2f} × "
-        f"generate's time, {rate:.1%} of generate's tokens a second\n"
+        f"{name}: {1000 * min(plains) / tokens:.1f} ms a token; the first piece after "
+        f"{first:.2f} × generate's time, {rate:.1%} of generate's tokens a second\n"
     )
 
 
