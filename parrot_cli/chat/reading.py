@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -42,8 +43,8 @@ def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str
         multiline=True,
         prompt_continuation="  ",
         key_bindings=_keys(),
-        history=_history(),
-        completer=_Completer(commands),
+        history=earlier_lines(),
+        completer=LineCompleter(commands),
         complete_while_typing=False,
         bottom_toolbar=status,
         input=source,
@@ -80,7 +81,7 @@ def _keys() -> KeyBindings:
     return keys
 
 
-def _history() -> History:
+def earlier_lines() -> History:
     """Earlier lines, kept for the user alone; those of this session where they cannot be."""
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     path = Path(base) / "parrot" / "chat-history"
@@ -93,7 +94,29 @@ def _history() -> History:
     return FileHistory(path)
 
 
-class _Completer(Completer):
+@contextmanager
+def keys_unseen() -> Iterator[None]:
+    """Keeps what is typed, `^C` too, out of the answer that is being written; it is not lost."""
+    try:
+        import termios
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    if not sys.stdin.isatty():
+        yield
+        return
+    keyboard = sys.stdin.fileno()
+    before = termios.tcgetattr(keyboard)
+    unseen = list(before)
+    unseen[3] &= ~termios.ECHO
+    termios.tcsetattr(keyboard, termios.TCSANOW, unseen)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSANOW, before)
+
+
+class LineCompleter(Completer):
     """Completes commands, codes of languages and paths of pictures."""
 
     def __init__(self, commands: Sequence[str]) -> None:

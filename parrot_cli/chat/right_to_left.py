@@ -32,14 +32,24 @@ def has_right_to_left(text: str) -> bool:
     return any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
 
 
-def arrange(row: str, *, width: int) -> str:
-    """Returns one row as it is drawn: joined letters, in visual order, set to the right."""
+def begins_from_right(text: str) -> bool:
+    """Whether a paragraph runs from right to left: its first letter that has a direction says."""
+    first = next((c for c in text if unicodedata.bidirectional(c) in ("L", "R", "AL")), "")
+    return has_right_to_left(first)
+
+
+def arrange(row: str, *, from_right: bool, width: int) -> str:
+    """Returns one row as it is drawn: joined letters, in visual order.
+
+    Args:
+        row: Of a paragraph.
+        from_right: Whether the paragraph runs from right to left; its rows are set to the right.
+        width: Of the terminal, in cells.
+    """
     from arabic_reshaper import reshape
     from bidi import get_display
     from rich.cells import cell_len
 
-    first = next((c for c in row if unicodedata.bidirectional(c) in ("L", "R", "AL")), "")
-    from_right = has_right_to_left(first)
     drawn = str(get_display(reshape(row), base_dir="R" if from_right else "L"))
     return " " * max(0, width - cell_len(drawn)) + drawn if from_right else drawn
 
@@ -58,6 +68,7 @@ class AnswerWriter:
         self._arranges = arranges
         self._width = width
         self._row = ""
+        self._from_right: bool | None = None  # of the paragraph; None until a letter tells
 
     def write(self, piece: str) -> None:
         """Writes the next piece."""
@@ -67,7 +78,7 @@ class AnswerWriter:
             for number, part in enumerate(piece.split("\n")):
                 if number:
                     self._out.write("\n")
-                    self._row = ""
+                    self._row, self._from_right = "", None
                 self._extend(part)
         self._out.flush()
 
@@ -75,17 +86,20 @@ class AnswerWriter:
         """Ends the answer's last row."""
         self._out.write("\n")
         self._out.flush()
-        self._row = ""
+        self._row, self._from_right = "", None
 
     def _extend(self, part: str) -> None:
         width = self._width() - 1  # the last column may wrap by itself
         whole = self._row + part
-        if not has_right_to_left(whole):
+        if self._from_right is None and any(letter.isalpha() for letter in whole):
+            self._from_right = begins_from_right(whole)
+        if not self._from_right and not has_right_to_left(whole):
             self._out.write(part)
             self._row = _last_row(whole, width)
             return
         rows = _fold(whole, width)
-        self._out.write(_ERASE_ROW + "\n".join(arrange(row, width=width) for row in rows))
+        drawn = [arrange(row, from_right=bool(self._from_right), width=width) for row in rows]
+        self._out.write(_ERASE_ROW + "\n".join(drawn))
         self._row = rows[-1]
 
 

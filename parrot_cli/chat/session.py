@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 
 from parrot_cli.chat.commands import Commands
-from parrot_cli.chat.reading import questions_from_stdin, questions_from_terminal
+from parrot_cli.chat.reading import keys_unseen, questions_from_stdin, questions_from_terminal
 from parrot_cli.chat.right_to_left import AnswerWriter, terminal_arranges
 from parrot_cli.chat.routing_bar import routing_bar
 from parrot_cli.chat.thumbnails import thumbnail
@@ -106,7 +106,10 @@ class Session:
         interrupted = False
         writer = self._writer()
         try:
-            with closing(cast(Generator[str, None, None], iter(live))) as pieces:
+            with (
+                keys_unseen(),
+                closing(cast(Generator[str, None, None], iter(live))) as pieces,
+            ):
                 for piece in pieces:
                     if not quiet:
                         writer.write(piece)
@@ -146,7 +149,12 @@ class Session:
             except KeyboardInterrupt:
                 if not from_terminal:
                     raise
-                self.hint("stopped; what was said so far is remembered")
+                kept = self.dialogue.turns and self.dialogue.turns[-1].interrupted
+                self.hint(
+                    "stopped; what was said so far is remembered"
+                    if kept and self.dialogue.turns[-1].question == text
+                    else "stopped"
+                )
             except ParrotError as error:
                 print_error(error.problem, hint=error.hint)
 

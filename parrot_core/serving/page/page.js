@@ -219,6 +219,7 @@ async function ask() {
       if (choice && choice.delta.content) {
         text += choice.delta.content;
         answer.textContent = text;
+        answer.dir = "auto"; // its own, whatever language was asked for
       }
       if (choice && choice.finish_reason === "length") remark(turn, "Cut off at its longest.");
       const spoken = event.parrot && event.parrot.answered_in;
@@ -277,7 +278,11 @@ for (const kind of ["dragleave", "drop"]) {
     at("drop").classList.remove("over");
   });
 }
-document.addEventListener("drop", (event) => usePicture(event.dataTransfer.files[0]));
+document.addEventListener("drop", (event) => {
+  if (!event.dataTransfer.files.length) return;
+  at("file").files = event.dataTransfer.files; // so that the field names it, too
+  usePicture(event.dataTransfer.files[0]);
+});
 document.addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) usePicture(event.clipboardData.files[0]);
 });

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from rich.console import Console
@@ -18,6 +20,7 @@ from parrot_cli.chat import reading
 from parrot_cli.chat.right_to_left import AnswerWriter, arrange, terminal_arranges
 from parrot_cli.chat.routing_bar import routing_bar
 from parrot_cli.chat.thumbnails import read_protocol, thumbnail
+from parrot_core.languages import LANGUAGES
 
 ARABIC = "هذه فراشة زرقاء كبيرة على زهرة"
 
@@ -58,9 +61,9 @@ def test_arabic_ends_up_arranged_whatever_pieces_it_comes_in(size):
     pieces = [ARABIC[i : i + size] for i in range(0, len(ARABIC), size)]
     (row, *rest) = write(pieces)
     assert not any(rest)
-    assert row == arrange(ARABIC, width=39)
+    assert row == arrange(ARABIC, from_right=True, width=39)
     assert row[-1] not in ARABIC  # joined forms, the first letter at the right
-    assert row.endswith(arrange("هذه", width=0))
+    assert row.endswith(arrange("هذه", from_right=True, width=0))
 
 
 def test_long_arabic_is_folded_between_words_into_rows_from_the_top():
@@ -68,8 +71,16 @@ def test_long_arabic_is_folded_between_words_into_rows_from_the_top():
     assert len(rows) > 1
     assert all(len(row) <= 15 for row in rows)
     assert [word for row in rows for word in reversed(row.split())] == [
-        arrange(word, width=0) for word in ARABIC.split()
+        arrange(word, from_right=True, width=0) for word in ARABIC.split()
     ]
+
+
+def test_a_row_that_begins_with_a_foreign_word_runs_as_its_paragraph_does():
+    text = "هذه فراشة كبيرة butterfly جميلة"
+    rows = [row for row in write(list(text), width=20) if row]
+    assert len(rows) == 2
+    assert rows[1].endswith("butterfly")  # the row's first word, at the right
+    assert rows[1].startswith(" ")
 
 
 def test_left_to_right_text_is_written_as_it_comes():
@@ -194,9 +205,9 @@ def enter(monkeypatch, tmp_path):
             monkeypatch.setattr(reading.os, "isatty", lambda _: True)
 
             def type_slowly():
-                for keys in typed:  # earlier lines and completions are looked up between keys
+                for keys in typed:  # earlier lines are looked up between keys
                     source.send_text(keys)
-                    time.sleep(0.3)
+                    time.sleep(0.5)
 
             hands = threading.Thread(target=type_slowly)
             hands.start()
@@ -221,8 +232,10 @@ def test_enter_sends_and_alt_enter_or_a_backslash_begins_a_line(enter):
 
 
 def test_lines_are_edited_and_earlier_ones_come_back(enter):
-    assert enter("wat?\x1b[D\x1b[D\x1b[Dh\r", UP, "!\r", LEAVE) == ["what?", "what?!"]
-    assert enter("", UP, UP, "\r", LEAVE) == ["what?"]  # from the file, in another session
+    asked = enter("wat?\x1b[D\x1b[D\x1b[Dh\r", UP, "!\r", LEAVE)
+    assert asked == ["what?", "what?!"]
+    # The newest first, in another session too.
+    assert list(reading.earlier_lines().load_history_strings()) == ["what?!", "what?"]
 
 
 def test_ctrl_c_clears_the_line_and_stays(enter, capsys):
@@ -234,14 +247,26 @@ def test_pasted_lines_stay_together(enter):
     assert enter("\x1b[200~one\ntwo\x1b[201~\r" + LEAVE) == ["one\ntwo"]
 
 
-def test_tab_completes_commands(enter):
-    assert enter("/re\t", "\r", LEAVE) == ["/retry"]
-    assert enter("/lang i\t", "\t", "\r", LEAVE)[0] in ("/lang id", "/lang it")
-
-
-def test_tab_completes_paths_of_pictures(enter, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/re", ["try", "set"]),
+        ("/lang i", ["d", "t"]),
+        ("/lang ", list(LANGUAGES)),
+        ("/image {folder}/butt", ["erfly.png"]),
+        ("", []),
+        ("a question", []),
+        ("/retry ", []),
+    ],
+)
+def test_what_tab_completes(tmp_path, text, expected):
     (tmp_path / "butterfly.png").write_bytes(b"")
-    assert enter(f"/image {tmp_path}/butt\t", "\r", LEAVE) == [f"/image {tmp_path}/butterfly.png"]
+    document = Document(text.format(folder=tmp_path))
+    completer = reading.LineCompleter(("/lang", "/image", "/retry", "/reset"))
+    found = completer.get_completions(document, CompleteEvent(completion_requested=True))
+    typed = document.text_before_cursor
+    become = [typed[: len(typed) + one.start_position] + one.text for one in found]
+    assert become == [typed + rest for rest in expected]
 
 
 def test_earlier_lines_are_for_the_user_alone(enter, tmp_path):
