@@ -7,6 +7,7 @@ from parrot_core.generation.dialogue import Dialogue, Turn
 from parrot_core.generation.loading import load_for_use
 from parrot_core.generation.prompts import Prompt, encode_prompt
 from parrot_core.generation.streaming import LiveAnswer, stream
+from parrot_core.generation.weighing import weigh
 
 __all__ = [
     "Answer",
@@ -24,4 +25,5 @@ __all__ = [
     "load_for_use",
     "routing",
     "stream",
+    "weigh",
 ]
