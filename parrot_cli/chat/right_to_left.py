@@ -107,6 +107,8 @@ def _last_row(text: str, width: int) -> str:
     """What stands on the last row after the terminal has wrapped a text by itself."""
     from rich.cells import cell_len
 
+    if cell_len(text) <= width + 1:
+        return text
     row = ""
     for letter in text:
         row = letter if cell_len(row + letter) > width + 1 else row + letter

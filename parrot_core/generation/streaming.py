@@ -1,5 +1,6 @@
 """One answer while it is being generated, to be read piece by piece and stopped at any time."""
 
+import time
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from threading import Thread
@@ -21,6 +22,7 @@ class _QueuedRow(Row):
 
     def on_text(self, piece: str) -> None:
         self.pieces.put(piece)
+        time.sleep(0)  # lets the reader go first: Python would give it its turn 5 ms later
 
 
 class LiveAnswer:
