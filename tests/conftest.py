@@ -17,6 +17,7 @@ from transformers import (
 
 from parrot_core.data.cache import CACHE_VARIABLE
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, join_parrot
+from tests.picture_server import serve_pictures
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
@@ -127,3 +128,10 @@ def tiny() -> SimpleNamespace:
 def parrot() -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
     """A shared model for tests that do not change it."""
     return tiny_parrot()
+
+
+@pytest.fixture
+def picture_server(tiny):
+    """A server of pictures on the loopback interface, well-behaved and not."""
+    with serve_pictures(tiny.image(7)) as server:
+        yield server

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from parrot_core.errors import MissingError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, stream, weigh
 from parrot_core.languages import get_language
 
@@ -156,3 +156,19 @@ def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path):
         load_for_use(tmp_path)
     with pytest.raises(MissingError, match="does not exist"):
         load_for_use(tmp_path / "nowhere")
+
+
+def test_what_loading_cannot_do_is_said(parrot, tmp_path, monkeypatch):
+    for part in parrot:
+        part.save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match="unknown precision 'float99'"):
+        load_for_use(tmp_path, dtype="float99")
+    with pytest.raises(UsageError, match="no device is called 'gpu'"):
+        load_for_use(tmp_path, device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(MissingError, match="device cuda cannot be used"):
+            load_for_use(tmp_path, device="cuda")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(MissingError, match="4-bit weights need the package bitsandbytes"):
+        load_for_use(tmp_path, device="cpu", four_bit=True)
+    assert load_for_use(tmp_path, device="cpu", dtype="bfloat16")[0].dtype == torch.bfloat16
