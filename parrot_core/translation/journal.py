@@ -323,13 +323,14 @@ class Journal:
                 batch.append(self._queue.get())
             ended = None in batch
             writes = [write for write in batch if write is not None]
-            problem: sqlite3.Error | None = None
+            problem: Exception | None = None
             try:
                 with connection:
                     for write in writes:
                         run = connection.executemany if write.many else connection.execute
                         run(write.sql, write.values)
-            except sqlite3.Error as error:
+            # The latter two: a value that the file cannot hold. Whoever waits must hear of it.
+            except (sqlite3.Error, ValueError, OverflowError) as error:
                 problem = error
             by_loop: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
             for write in writes:
@@ -349,7 +350,7 @@ class _Write:
     done: "asyncio.Future[None]"
 
 
-def _settle(futures: Sequence["asyncio.Future[None]"], problem: sqlite3.Error | None) -> None:
+def _settle(futures: Sequence["asyncio.Future[None]"], problem: Exception | None) -> None:
     for future in futures:
         if future.done():  # its caller was cancelled
             continue
