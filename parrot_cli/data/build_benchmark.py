@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from parrot_cli.data.translation_options import dearest, known_price, make_settings, make_worker
+from parrot_cli.data.translation_report import line
+
 
 def build_benchmark(
     files: Annotated[
@@ -55,13 +58,6 @@ def build_benchmark(
     Questions without a picture, about code or about English words are left out, categories are
     balanced, and what remains is translated like training data. Run it again to go on.
     """
-    from parrot_cli.data.translate import (
-        dearest,
-        known_price,
-        line,
-        make_settings,
-        make_worker,
-    )
     from parrot_cli.output import live_line, note, print_json, print_line, print_table
     from parrot_core.languages import parse_languages
     from parrot_core.translation import Limits

@@ -13,8 +13,8 @@ from parrot_core.translation.chat_api import IMAGE_TOKENS
 from parrot_core.translation.costs import Price, estimate_tokens
 from parrot_core.translation.glossary import as_prompt
 from parrot_core.translation.job import Limits
-from parrot_core.translation.pipeline import Settings
 from parrot_core.translation.segments import Segment, read_sources, segment_of
+from parrot_core.translation.settings import Settings
 from parrot_core.translation.workers import digest
 
 _SECONDS_FIRST = 0.5  # until an answer begins, as hosted models go

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from parrot_core.data.images import resolve_image
 from parrot_core.errors import ParrotError, UsageError
+from parrot_core.translation.by_people import PendingError
 from parrot_core.translation.calls import Caller, UnansweredError
 from parrot_core.translation.journal import Journal, Spending
 from parrot_core.translation.limits import Budget, Gate, LimitReachedError, StoppedError
 from parrot_core.translation.output import LanguageSummary, write_output
-from parrot_core.translation.pipeline import PendingError, Pipeline, Settings
+from parrot_core.translation.pipeline import Pipeline
 from parrot_core.translation.segments import Segment, read_sources, segment_of
+from parrot_core.translation.settings import Settings
 from parrot_core.translation.workers import UnusableError, Worker
 
 JOURNAL_NAME = "journal.sqlite"

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from parrot_core.translation.journal import Journal
-from parrot_core.translation.pipeline import Pipeline, Settings
+from parrot_core.translation.pipeline import Pipeline
 from parrot_core.translation.segments import Source, read_sources, segment_of, translated_record
+from parrot_core.translation.settings import Settings
 
 
 @dataclass(slots=True)

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 from parrot_core.errors import UsageError
+from parrot_core.translation.by_model import read_vote
 from parrot_core.translation.checks import check, clean, refusal
 from parrot_core.translation.glossary import Glossary, missing_terms, read_glossary
-from parrot_core.translation.pipeline import Settings, read_vote
 from parrot_core.translation.prompts import STEPS, load_prompts
+from parrot_core.translation.settings import Settings
 
 SOURCE = "The picture shows a small house beside a tall tree in the garden."
 
