@@ -80,7 +80,7 @@ def translate(
     ] = "max_tokens",
     device: Annotated[str, typer.Option(help="Device of a local model.")] = "cpu",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only estimate requests, tokens, cost and time.")
+        bool, typer.Option("--dry-run", help="Only estimate what is left to ask, pay and wait.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -117,20 +117,7 @@ def translate(
         max_requests=max_requests,
     )
     root = (image_root or source.parent) if with_image else None
-    if dry_run:
-        print_estimate(
-            source,
-            out,
-            languages=languages,
-            settings=settings,
-            limits=limits,
-            price=tokens_price,
-            backend=backend,
-            image_root=root,
-            as_json=as_json,
-        )
-        return
-    if tokens_price is None and max_cost is not None:
+    if tokens_price is None and max_cost is not None and not dry_run:
         tokens_price = dearest(model)
     worker = make_worker(
         backend,
@@ -142,7 +129,21 @@ def translate(
         parameters=parameters,
         token_limit=token_limit,
         device=device,
+        asked=not dry_run,
     )
+    if dry_run:
+        print_estimate(
+            source,
+            out,
+            languages=languages,
+            settings=settings,
+            limits=limits,
+            price=tokens_price,
+            worker=worker,
+            image_root=root,
+            as_json=as_json,
+        )
+        return
     with live_line() as show:
         report = run_job(
             source,

@@ -97,14 +97,15 @@ def make_worker(
     parameters: str | None = None,
     token_limit: str = "max_tokens",
     device: str = "cpu",
+    asked: bool = True,
 ) -> "Worker":
-    """Returns who translates, as the options say."""
+    """Returns who translates, as the options say; `asked` is whether it will be, or only known."""
     from parrot_core.errors import UsageError
 
     if backend == "local":
         from parrot_core.translation.local import LocalWorker
 
-        return LocalWorker(model, device=device)
+        return LocalWorker(model, device=device, load=asked)
     if backend != "openai":
         raise UsageError(f"no such backend: {backend!r}", hint="Backends: openai, local.")
     from parrot_core.translation.chat_api import ChatWorker, Endpoint
@@ -119,7 +120,8 @@ def make_worker(
             hint='Give e.g. \'{"temperature": null, "top_p": 0.9}\'.',
         )
     return ChatWorker(
-        Endpoint(base_url=base_url, key=key, timeout=timeout),
+        # Only who is asked must have a key.
+        Endpoint(base_url=base_url, key=key if asked else key or "none", timeout=timeout),
         price=price,
         parameters=own,
         token_limit=token_limit,

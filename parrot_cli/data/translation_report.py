@@ -1,11 +1,13 @@
 """What translation commands show: progress, estimates, and how a run ended."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from parrot_core.translation import JobReport, Limits, Progress, Settings
     from parrot_core.translation.costs import Price
+    from parrot_core.translation.workers import Worker
 
 
 def line(progress: "Progress") -> str:
@@ -16,20 +18,32 @@ def line(progress: "Progress") -> str:
     rate = progress.answers / progress.seconds if progress.seconds else 0.0
     parts = [
         f"{settled:,}/{progress.total:,} segments",
-        f"{rate:.1f} answers/s",
+        f"{rate:.1f} answers/s" if rate >= 1 or not rate else f"{60 * rate:.1f} answers/min",
         dollars(progress.cost),
     ]
     if progress.pending:
         parts.append(f"{progress.pending:,} wait for people")
     if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        parts.append(f"{minutes}:{seconds:02} left")
+        parts.append(f"{duration(progress.seconds_left)} left")
     if progress.failures:
         parts.append(
             "failed requests: "
             + ", ".join(f"{count} × {why}" for why, count in progress.failures.most_common(5))
         )
     return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Writes a time as people say it: `40 s`, `12 min`, `3 h 20 min`, `2 d 5 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{math.ceil(seconds)} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def print_estimate(
@@ -40,7 +54,7 @@ def print_estimate(
     settings: "Settings",
     limits: "Limits",
     price: "Price | None",
-    backend: str,
+    worker: "Worker",
     image_root: Path | None,
     as_json: bool,
 ) -> None:
@@ -48,6 +62,7 @@ def print_estimate(
     from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.costs import dollars
     from parrot_core.translation.estimate import estimate
+    from parrot_core.translation.job import JOURNAL_NAME
 
     found = estimate(
         source,
@@ -55,25 +70,43 @@ def print_estimate(
         settings=settings,
         limits=limits,
         price=price,
+        worker=worker,
+        journal=out / JOURNAL_NAME,
         image_root=image_root,
-        local=backend == "local",
     )
     if as_json:
         print_json(found.as_dict())
         return
+    begun = found.waiting or any(part.answered for part in found.steps.values())
+    print_line(
+        f"{found.segments:,} segments, {found.unique:,} different ones"
+        + (f", {found.done:,} done" if found.done else "")
+        + (f", {found.waiting:,} wait for people" if found.waiting else "")
+        + "; nothing was asked"
+    )
     print_table(
-        ("step", "requests", "tokens in", "tokens out"),
+        ("step", "answered already", "requests", "tokens in", "tokens out"),
         [
-            (step, part.requests, part.prompt_tokens, part.completion_tokens)
+            (
+                f"{step} (people)" if step in settings.human else step,
+                part.answered,
+                part.requests,
+                part.prompt_tokens,
+                part.completion_tokens,
+            )
             for step, part in found.steps.items()
         ],
-        title=f"{found.segments:,} segments, {found.unique:,} different ones; nothing was asked",
     )
+    if not any(part.requests for part in found.steps.values()):
+        print_line("nothing is left to ask")
+        return
+    still = "still " if begun else ""
     cost = "not known (give --price)" if found.cost is None else f"about {dollars(found.cost)}"
-    print_line(f"cost: {cost}")
-    print_line(f"time: about {found.seconds / 60:,.0f} min at {found.seconds_per_request:g} s each")
-    if (out / "journal.sqlite").exists():
-        print_line(f"what {out / 'journal.sqlite'} holds already will not be asked again")
+    print_line(f"{still}to pay: {cost}")
+    print_line(
+        f"{still}to wait: about {duration(found.seconds)} "
+        f"({limits.concurrency} requests at once, {found.seconds_per_request:g} s each)"
+    )
 
 
 def print_report(report: "JobReport", out: Path, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ KINDS = {
     "unknown-role": f"a turn is spoken by somebody other than {', '.join(ROLES)}",
     "role-order": "the turns are not human, gpt, human, gpt, … (after at most one system turn)",
     "empty-turn": "a turn has no text",
+    "half-character": "a text has half of a surrogate pair, which no file can hold",
     "placeholder-count": f"there are more or fewer {IMAGE_PLACEHOLDER} than images",
     "placeholder-in-answer": f"{IMAGE_PLACEHOLDER} stands in a turn that is not the human's",
     "missing-image": "an image's file is not there",
@@ -223,6 +224,9 @@ def _turns(record: Record, faults: list[Fault]) -> list[tuple[str | None, str]]:
             if not (role == "human" and isinstance(text, str) and IMAGE_PLACEHOLDER in text):
                 faults.append(_fault(record, "empty-turn", f"turn {number} ({role}) is empty"))
             text = text if isinstance(text, str) else ""
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            message = f"turn {number} ({role}) has half of a character (\\ud800 to \\udfff)"
+            faults.append(_fault(record, "half-character", message))
         if role != "human" and IMAGE_PLACEHOLDER in text:
             message = f"turn {number} ({role}) has {IMAGE_PLACEHOLDER}"
             faults.append(_fault(record, "placeholder-in-answer", message))

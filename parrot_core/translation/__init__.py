@@ -6,7 +6,7 @@
 - `chat_api`, `local`: who does a step, behind the `Worker` of `workers`; people come through
   `review`;
 - `calls`, `limits`, `costs`: how calls are made, retried, slowed down and paid;
-- `journal`: where every answer is kept before anything else happens to it;
+- `journal`, `records`: where every answer is kept before anything else happens to it;
 - `checks`, `protection`, `glossary`: what a translation must keep, and what is suspicious;
 - `job`, `output`, `estimate`: whole files, resumable at any moment.
 """

@@ -3,17 +3,17 @@
 import asyncio
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from parrot_core.languages import get_language
 from parrot_core.translation import checks
-from parrot_core.translation.calls import Caller
 from parrot_core.translation.glossary import as_prompt
 from parrot_core.translation.segments import Segment
 from parrot_core.translation.settings import Settings
 from parrot_core.translation.versions import Version, judged
-from parrot_core.translation.workers import Answer, Call, digest
+from parrot_core.translation.workers import Answer, Call, Worker, digest
 
 _NUMBERS = re.compile(r"\d+")
 _VOTE_LETTERS = 80  # a longer text is no vote, whatever numbers it has
@@ -40,10 +40,20 @@ class Account:
         self.cost += answer.cost or 0
 
 
+class Asker(Protocol):
+    """Whoever gets answers to calls: `calls.Caller`, or a rehearsal that asks nothing."""
+
+    worker: Worker
+
+    async def get(self, call: Call, *, judge: Callable[[str], str | None]) -> Answer:
+        """Returns the answer to a call; see `Caller.get`."""
+        ...
+
+
 class ByModel:
     """Does steps by calls to a model."""
 
-    def __init__(self, settings: Settings, *, caller: Caller) -> None:
+    def __init__(self, settings: Settings, *, caller: Asker) -> None:
         """Keeps how, and by whom."""
         self._settings = settings
         self._caller = caller

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
 from parrot_core.translation.checks import Flag
-from parrot_core.translation.journal import Journal, Task
+from parrot_core.translation.records import Contribution, Task
 from parrot_core.translation.segments import Segment
 from parrot_core.translation.settings import Settings
 from parrot_core.translation.versions import Version, judged
@@ -24,10 +25,26 @@ class PendingError(Exception):
         self.step = step
 
 
+class Tasks(Protocol):
+    """Where tasks and what people did about them are: the journal."""
+
+    def task(self, row: str) -> Task | None:
+        """Returns the task of a row, as it is now."""
+        ...
+
+    def contributions(self, row: str, content: str) -> list[Contribution]:
+        """Returns what people did about a task as it is now, by the names of the people."""
+        ...
+
+    async def add_task(self, task: Task) -> None:
+        """Puts something before the people."""
+        ...
+
+
 class ByPeople:
     """Does steps by tasks in the journal; `review` exports and imports them."""
 
-    def __init__(self, settings: Settings, *, journal: Journal) -> None:
+    def __init__(self, settings: Settings, *, journal: Tasks) -> None:
         """Keeps how, and where the tasks are."""
         self._settings = settings
         self._journal = journal

@@ -14,10 +14,11 @@ from parrot_core.data.images import resolve_image
 from parrot_core.errors import ParrotError, UsageError
 from parrot_core.translation.by_people import PendingError
 from parrot_core.translation.calls import Caller, UnansweredError
-from parrot_core.translation.journal import Journal, Spending
+from parrot_core.translation.journal import Journal
 from parrot_core.translation.limits import Budget, Gate, LimitReachedError, StoppedError
 from parrot_core.translation.output import LanguageSummary, write_output
 from parrot_core.translation.pipeline import Pipeline
+from parrot_core.translation.records import Spending
 from parrot_core.translation.segments import Segment, read_sources, segment_of
 from parrot_core.translation.settings import Settings
 from parrot_core.translation.workers import UnusableError, Worker
@@ -168,6 +169,7 @@ def translate(
             settings=settings,
             journal=journal,
             image_root=image_root,
+            waiting=job.waiting,
         )
         return JobReport(
             languages=summaries,
@@ -232,6 +234,7 @@ class _Job:
         self.interrupted = False
         self.end: ParrotError | LimitReachedError | None = None
         self.pipeline: Pipeline | None = None
+        self.waiting: set[str] = set()  # keys of segments that wait for people
         self._under_way: set[str] = set()
         self._lost: set[str] = set()  # keys that failed in this run: equal segments would again
 
@@ -358,6 +361,7 @@ class _Job:
             return
         except PendingError as error:
             self.pending[error.step] += 1
+            self.waiting.add(key)
             self.progress.pending += 1
         except UnusableError as error:
             self.unusable[error.reason] += 1

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from parrot_core.errors import UsageError
-from parrot_core.translation.by_model import Account, ByModel
-from parrot_core.translation.by_people import ByPeople
-from parrot_core.translation.calls import Caller
+from parrot_core.translation.by_model import Account, Asker, ByModel
+from parrot_core.translation.by_people import ByPeople, Tasks
 from parrot_core.translation.checks import CHECKS_VERSION, Flag
-from parrot_core.translation.journal import Journal
 from parrot_core.translation.segments import Segment
 from parrot_core.translation.settings import Settings
 from parrot_core.translation.versions import Version
@@ -29,7 +27,7 @@ class Translated:
 class Pipeline:
     """Translates segments, one `translate` per segment, any number at once."""
 
-    def __init__(self, settings: Settings, *, caller: Caller, journal: Journal) -> None:
+    def __init__(self, settings: Settings, *, caller: Asker, journal: Tasks) -> None:
         """Refuses steps that the worker cannot do."""
         self._settings = settings
         self._caller = caller

@@ -104,8 +104,9 @@ def test_with_every_fault_a_job_ends_with_the_same_bytes_and_pays_no_answer_twic
     source = write_samples(tmp_path / "in.json", 25)
     with TranslationServer() as server:
         run(source, tmp_path / "calm", server)
-    with TranslationServer(faults=ONE_OF_EACH_KIND, seed=3, hang_seconds=1) as server:
-        report = run(source, tmp_path / "stormy", server, timeout=0.4)
+    with TranslationServer(faults=ONE_OF_EACH_KIND, seed=3, hang_seconds=3) as server:
+        # Much longer than a busy machine takes to answer: the server counts what it sent.
+        report = run(source, tmp_path / "stormy", server, timeout=2.0)
     assert report.complete
     assert set(server.injected) == set(FAULTS)
     assert set(server.answered.values()) == {1}
@@ -244,6 +245,16 @@ def test_broken_samples_are_found_before_anything_is_asked(tmp_path: Path):
     source.write_text(json.dumps([*good, {"id": "x", "conversations": []}]))
     with TranslationServer() as server:
         with pytest.raises(UsageError, match="no conversations"):
+            run(source, tmp_path / "out", server)
+        assert server.requests == 0
+
+
+def test_half_a_character_is_found_before_anything_is_asked(tmp_path: Path):
+    source = tmp_path / "in.json"
+    turns = [{"from": "human", "value": "a \ud83d"}, {"from": "gpt", "value": "a car"}]
+    source.write_text(json.dumps([{"id": "x", "conversations": turns}]))
+    with TranslationServer() as server:
+        with pytest.raises(UsageError, match="turn 0 has half of a character"):
             run(source, tmp_path / "out", server)
         assert server.requests == 0
 
