@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from parrot_cli.data.translation_options import dearest, known_price, make_settings, make_worker
-from parrot_cli.data.translation_report import line, print_estimate, print_report
+from parrot_cli.data.translation_report import print_estimate, print_report, run_shown
 
 _UNFINISHED = 1
 
@@ -89,10 +89,9 @@ def translate(
     Every answer is kept in OUT/journal.sqlite before anything else happens; run the same command
     again to go on. Results are OUT/LANGUAGE.json and OUT/summary.json.
     """
-    from parrot_cli.output import live_line, note
+    from parrot_cli.output import note
     from parrot_core.languages import get_language, parse_languages
     from parrot_core.translation import Limits
-    from parrot_core.translation import translate as run_job
 
     languages = parse_languages(to)
     from_language = get_language(source_language).code
@@ -144,24 +143,23 @@ def translate(
             as_json=as_json,
         )
         return
-    with live_line() as show:
-        report = run_job(
-            source,
-            out,
-            languages=languages,
-            worker=worker,
-            settings=settings,
-            limits=limits,
-            image_root=root,
-            on_progress=lambda progress: show(line(progress)),
-        )
+    report = run_shown(
+        source,
+        out,
+        languages=languages,
+        worker=worker,
+        settings=settings,
+        limits=limits,
+        image_root=root,
+    )
     print_report(report, out, as_json=as_json)
     if report.unanswered:
         from parrot_core.errors import RemoteError
 
         reasons = ", ".join(f"{count} × {reason}" for reason, count in report.unanswered.items())
         raise RemoteError(
-            f"{sum(report.unanswered.values())} segments were not answered ({reasons})",
+            f"{sum(report.unanswered.values())} segments were not answered ({reasons}); "
+            f"the last: {report.said}",
             hint="What was answered is kept: run it again to go on.",
         )
     if not report.complete:

@@ -10,6 +10,33 @@ if TYPE_CHECKING:
     from parrot_core.translation.workers import Worker
 
 
+def run_shown(
+    source: Path,
+    out: Path,
+    *,
+    languages: list[str],
+    worker: "Worker",
+    settings: "Settings",
+    limits: "Limits",
+    image_root: Path | None = None,
+) -> "JobReport":
+    """Runs a job while its progress is shown; see `translate` of the core."""
+    from parrot_cli.output import live_line
+    from parrot_core.translation import translate
+
+    with live_line() as show:
+        return translate(
+            source,
+            out,
+            languages=languages,
+            worker=worker,
+            settings=settings,
+            limits=limits,
+            image_root=image_root,
+            on_progress=lambda progress: show(line(progress)),
+        )
+
+
 def line(progress: "Progress") -> str:
     """One line of progress: how far, how fast, what it cost, how long yet, what failed."""
     from parrot_core.translation.costs import dollars

@@ -92,6 +92,7 @@ class JobReport:
         spending: What the job has taken over all its runs.
         failures: Failed requests of this run by reason.
         unanswered: Segments that the service did not answer, by reason.
+        said: What was said about the last of these, or None.
         unusable: Segments for which the model gave nothing usable, by reason.
         pending: Segments that wait for people, by what they are to do.
         stopped: Why the run ended early, or None.
@@ -103,6 +104,7 @@ class JobReport:
     spending: Spending
     failures: dict[str, int]
     unanswered: dict[str, int]
+    said: str | None
     unusable: dict[str, int]
     pending: dict[str, int]
     stopped: str | None
@@ -177,6 +179,7 @@ def translate(
             spending=journal.spending(),
             failures=dict(job.progress.failures),
             unanswered=dict(job.unanswered),
+            said=job.said,
             unusable=dict(job.unusable),
             pending=dict(job.pending),
             stopped=None if job.end is None else str(job.end),
@@ -229,6 +232,7 @@ class _Job:
         self._image_root = image_root
         self.progress = Progress()
         self.unanswered: Counter[str] = Counter()
+        self.said: str | None = None
         self.unusable: Counter[str] = Counter()
         self.pending: Counter[str] = Counter()
         self.interrupted = False
@@ -368,6 +372,7 @@ class _Job:
             self.progress.failed += 1
         except UnansweredError as error:
             self.unanswered[error.reason] += 1
+            self.said = str(error)
             self.progress.failed += 1
         else:
             await journal.add_result(

@@ -30,6 +30,18 @@ def test_each_suspicion_is_flagged_and_good_translations_are_not(output, languag
     assert [flag.kind for flag in flags] == kinds
 
 
+def test_a_short_text_may_double_but_not_ramble():
+    def kinds(output: str) -> list[str]:
+        flags = check("A car?", output, source_language="en", language="tr", glossary={})
+        return [flag.kind for flag in flags]
+
+    assert kinds("Bir araba mı?") == []
+    assert kinds("Resimde bahçede uzun bir ağacın yanında duran bir araba mı?") == []
+    assert kinds("Resimde bahçede uzun bir ağacın yanında duran bir araba var mı? " * 2) == [
+        "length"
+    ]
+
+
 def test_thoughts_and_added_quotation_marks_are_removed():
     assert clean("<think>Hmm.</think>\n“Bir ev.”", "A house.") == "Bir ev."
     assert clean('"Bir ev."', '"A house."') == '"Bir ev."'

@@ -220,6 +220,18 @@ def test_requests_that_the_service_never_takes_end_the_run_with_its_words(tmp_pa
         run(source, tmp_path / "out", server)
 
 
+def test_what_the_service_said_about_a_segment_it_did_not_take_is_kept(tmp_path: Path):
+    class Picky(TranslationServer):
+        def special(self, body, headers):  # noqa: ARG002
+            return 400, {"error": {"message": "no model 'm' here"}}
+
+    source = write_samples(tmp_path / "in.json", 1)
+    with Picky() as server:
+        report = run(source, tmp_path / "out", server, languages=("tr",))
+    assert report.unanswered == {"400": 2}
+    assert "answers 400: no model 'm' here" in report.said
+
+
 def test_a_text_that_is_always_refused_is_reported_and_left_out(tmp_path: Path):
     class Prudish(TranslationServer):
         def special(self, body, headers):  # noqa: ARG002
