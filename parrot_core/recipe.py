@@ -74,6 +74,9 @@ class LanguageModelRecipe:
 
     data: tuple[str, ...]
     """Files of samples without images, relative to `data.folder`."""
+    words: str | None = None
+    """File of a dictionary, relative to `data.folder`: samples that state their `language` and
+    `concept`. Words of a concept begin near each other; left out, they begin anywhere."""
     vocabulary_size: int = 4096
     hidden_size: int = 128
     intermediate_size: int = 384

@@ -51,6 +51,8 @@ class Schedule:
         adam_beta2: Of AdamW, the decay of its second moments.
         max_grad_norm: To which gradients are clipped.
         bfloat16: Whether to compute in bfloat16 (autocast).
+        group_by_length: Whether the samples of a batch are about equally long, which spares
+            padding; without, every batch is a fair draw.
         seed: Of the order of samples and of whatever is drawn while training.
         learning_rates: Of single parameters that do not follow `learning_rate`, by name.
     """
@@ -64,6 +66,7 @@ class Schedule:
     adam_beta2: float = 0.999
     max_grad_norm: float = 1.0
     bfloat16: bool = False
+    group_by_length: bool = True
     seed: int = 0
     learning_rates: Mapping[str, float] | None = None
 
@@ -165,8 +168,10 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Dataset[Sample] | None = None) -> Sampler[int]:
         """Batches of samples that are about equally long, so that little is padding."""
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
-        samples: Iterable[Sample] = (dataset[index] for index in range(len(dataset)))
-        lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
+        lengths = [0] * len(dataset)
+        if self.schedule.group_by_length:
+            samples: Iterable[Sample] = (dataset[index] for index in range(len(dataset)))
+            lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
         return LengthGrouped(
             lengths, batch_size=self.schedule.global_batch_size, seed=self.args.seed
         )

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from parrot_core.errors import MissingError
-from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, stream
+from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, stream, weigh
 from parrot_core.languages import get_language
 
 QUESTIONS = {
@@ -35,6 +35,36 @@ def test_a_batch_answers_as_its_members_do_alone(parrot, conversations):
         for row, expected in zip(one.routing or (), alone.routing or (), strict=True):
             assert row == pytest.approx(expected, abs=1e-5)
     assert len({one.text for one in together}) == 3
+
+
+def test_candidates_weigh_what_the_model_gives_their_tokens_one_by_one(parrot, conversations):
+    model, processor = parrot
+    candidates = [["cat", "a longer dog"], ["Evet"], ["x", "y", "z"]]
+    weighed = weigh(model, processor, conversations, candidates)
+    assert [len(row) for row in weighed] == [2, 1, 3]
+    for conversation, texts, weights in zip(conversations, candidates, weighed, strict=True):
+        for text, weight in zip(texts, weights, strict=True):
+            answered = [*conversation.messages, {"role": "assistant", "content": text}]
+            inputs = processor.encode_conversations(
+                [answered], images=[conversation.images], supervise=True
+            )
+            labels = inputs.pop("labels")[0]
+            with torch.no_grad():
+                scores = model(**inputs).logits[0].double().log_softmax(-1)
+            places = (labels != -100).nonzero().flatten().tolist()
+            direct = sum(scores[at - 1, labels[at]].item() for at in places)
+            assert weight == pytest.approx(direct, abs=1e-4)
+
+
+def test_earlier_answers_are_not_weighed(parrot, tiny):
+    history = [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "A long answer"},
+    ]
+    chat = ask("What is this?", images=[tiny.image(0)], history=history)
+    ((short, long),) = weigh(*parrot, [chat], [["a", "a b c d e f g h"]])
+    assert long < short < 0
+    assert short > -20  # two tokens of a vocabulary of hundreds, not the fifteen before
 
 
 def test_each_picture_is_routed_and_the_weights_sum_to_1(parrot, conversations):
