@@ -281,7 +281,7 @@ def _translator(
     concurrency: int,
     folder: Path,
 ) -> "JournalTranslator":
-    from parrot_cli.data.translate import known_price, make_worker
+    from parrot_cli.data.translation_options import known_price, make_worker
     from parrot_cli.eval.translation import JournalTranslator
     from parrot_core.translation import Limits
 
