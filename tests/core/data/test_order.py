@@ -95,7 +95,11 @@ def test_other_processes_compute_the_same_order():
     )
     orders = [
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
         ).stdout
         for environment in (
             {"PYTHONHASHSEED": "1", "PYTHONPATH": ":".join(sys.path)},
