@@ -129,7 +129,8 @@ def _train(settings: "Recipe", stage: int, folder: Path) -> None:
             loss = "" if progress.loss is None else f"loss {progress.loss:.3f}"
             show(progress.step, progress.steps, loss)
 
-        train_stage(settings, stage, output=folder, on_progress=on_progress)
+        cut_off = not (folder / "run.json").is_file()
+        train_stage(settings, stage, output=folder, resume=cut_off, on_progress=on_progress)
 
 
 def _evaluate(checkpoint: Path, benchmark: str, output: Path) -> "Report":

@@ -90,13 +90,14 @@ def library_output_to_stderr() -> redirect_stdout[TextIO]:
 
 
 def quieten_libraries() -> None:
-    """Keeps to themselves the bars and notices of libraries that are of no use to whoever trains."""
+    """Keeps bars and notices of libraries to themselves that are of no use to whoever trains."""
     import warnings
 
     import torch
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    library: Any = logging  # typed in part
+    library.disable_progress_bar()
     # Within DeepSpeed and accelerate: newer names of torch's functions.
     warnings.filterwarnings("ignore", category=FutureWarning, message=r".*torch\.distributed")
     if not torch.cuda.is_available():

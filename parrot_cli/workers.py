@@ -1,4 +1,4 @@
-"""Worker processes: `parrot train --processes N` starts them, watches them, and says what went wrong.
+"""Worker processes: `parrot train --processes N` starts them, and says what went wrong in them.
 
 Workers are started by torch's own launcher, as `torchrun` would, from within this process: so their
 exit codes are known, and a Ctrl-C gives them the time to save.
@@ -7,6 +7,7 @@ exit codes are known, and a Ctrl-C gives them the time to save.
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -103,16 +104,22 @@ def _silence(name: str) -> None:
 
 def _what_happened(reports: Path, codes: dict[int, int]) -> BaseException:
     """The error of the first worker to report one, or what its exit code means."""
-    told = [json.loads(path.read_text(encoding="utf-8")) for path in reports.glob("*.json")]
-    if told:
-        first = min(told, key=lambda report: float(report["time"]))
+    told = {
+        int(path.stem): json.loads(path.read_text(encoding="utf-8"))
+        for path in reports.glob("*.json")
+    }
+    # One that a signal ended said nothing; the others then complain of its silence.
+    ended = {rank: code for rank, code in codes.items() if rank not in told and code < 0}
+    ended = {rank: code for rank, code in ended.items() if code != -signal.SIGTERM}
+    if told and not ended:
+        first = min(told.values(), key=lambda report: float(report["time"]))
         if first["traceback"]:
             sys.stderr.write(first["traceback"])
         return WorkerError(first["problem"], hint=first["hint"], exit_code=first["code"])
-    for rank, code in sorted(codes.items()):
-        if code == -9:
+    for rank, code in sorted((ended or codes).items()):
+        if code < 0:
             return WorkerError(
-                f"process {rank} was killed (signal 9)",
+                f"process {rank} was ended by {signal.Signals(-code).name}",
                 hint="Out of memory? Lower device_batch_size, or raise zero or offload.",
                 exit_code=3,
             )
@@ -155,7 +162,7 @@ class Reporting:
         if error is None or isinstance(error, SystemExit):
             return
         known = isinstance(error, ParrotError)
-        report = {
+        report: dict[str, Any] = {
             "time": time.time(),
             "code": error.exit_code if isinstance(error, ParrotError) else 1,
             "problem": error.problem if isinstance(error, ParrotError) else _line(error),

@@ -194,13 +194,20 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         routing_weights = None
         if input_ids is not None:
+            features = self._features(pixel_values, vision_features, vision_feature_mask)
+            stand_in = None
+            if (features is None or not len(features)) and not mm_encoder_outputs:
+                stand_in = self._stand_in_features(features)
+                features = None
             inputs_embeds, routing_weights = self._embed(
                 input_ids,
                 attention_mask,
-                self._features(pixel_values, vision_features, vision_feature_mask),
+                features,
                 guidance_mask,
                 mm_encoder_outputs,
             )
+            if stand_in is not None:
+                inputs_embeds = self._with_all_parameters(inputs_embeds, stand_in)
         elif pixel_values is not None or vision_features is not None or mm_encoder_outputs:
             raise ValueError("images need input_ids, which say where they go")
         if self.training and use_cache is None:
@@ -296,8 +303,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Word embeddings float[B, N, C] with the images in their places, and routing weights."""
         embeddings = self._embed_words(input_ids)
         features = (mm_encoder_outputs or {}).get("image")
-        without_images = vision_features is not None and not len(vision_features)
-        if features is None and vision_features is not None and not without_images:
+        if features is None and vision_features is not None:
             visual = self._project(vision_features)
             features = self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
         is_image = input_ids == self.config.image_token_id
@@ -307,7 +313,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                     f"{int(is_image.sum())} image placeholders in input_ids, but no images",
                     hint="Give pixel_values, or keep the image token out of ordinary text.",
                 )
-            return self._with_all_parameters(embeddings, vision_features), None
+            return embeddings, None
         tokens = torch.cat(features.pooler_output).to(embeddings.device, embeddings.dtype)
         if not torch.compiler.is_compiling() and int(is_image.sum()) != len(tokens):
             raise PlaceholderError(
@@ -415,23 +421,26 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         visual: Tensor = self.projector(vision_features.to(weight.device, weight.dtype))
         return visual
 
-    def _with_all_parameters(self, embeddings: Tensor, vision_features: Tensor | None) -> Tensor:
-        """Lets a batch without images use every parameter, where other ranks may have images.
+    def _stand_in_features(self, vision_features: Tensor | None) -> Tensor | None:
+        """float[1, 1 + patches, D_v]: what a batch without images takes in place of theirs.
 
-        Sharded training gathers weights and reduces gradients in step on all ranks; a rank that
-        skipped the vision encoder, the projector or the experts would leave the others waiting.
-        Where `vision_features` are given, none of them, no rank runs the vision encoder.
+        Sharded training gathers weights and reduces gradients in step on all ranks, in the order of
+        their use; a rank that skipped the vision encoder, the projector or the experts, or came to
+        them in another order, would leave the others waiting. Where `vision_features` are given,
+        none of them, no rank runs the vision encoder. A process that is alone needs nothing.
         """
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         if not distributed or torch.distributed.get_world_size() == 1:
-            return embeddings
+            return None
+        if vision_features is not None:
+            return vision_features.new_zeros(1, *vision_features.shape[1:])
         size = self.config.image_size
-        if vision_features is None:
-            images = torch.zeros(1, 3, size, size, device=embeddings.device)
-            vision_features = self.vision_features(images)
-        else:
-            vision_features = vision_features.new_zeros(1, *vision_features.shape[1:])
-        visual = self._project(vision_features)
+        like = next(self.projector.parameters())
+        return self.vision_features(torch.zeros(1, 3, size, size, device=like.device))
+
+    def _with_all_parameters(self, embeddings: Tensor, stand_in: Tensor) -> Tensor:
+        """Lets a batch without images use every parameter, and none of them matter."""
+        visual = self._project(stand_in)
         if self.config.experts_enabled and self.experts is not None:
             visual, _ = self.experts(visual, visual[:, 0])
         return embeddings + 0.0 * visual.sum().to(embeddings.device, embeddings.dtype)

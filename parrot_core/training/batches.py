@@ -139,12 +139,12 @@ class Draw(NamedTuple):
     Attributes:
         position: How many samples the run drew before it: what is random about it follows from
             this number and the seed, on whatever process it is.
-        index: Which sample.
+        sample: Which one.
         filler: Whether it only keeps a process in step.
     """
 
     position: int
-    index: int
+    sample: int
     filler: bool = False
 
 
@@ -218,9 +218,9 @@ class Drawn(Dataset[tuple[Draw, SampleType]]):
         samples: Any = self._samples
         return len(samples)
 
-    def __getitem__(self, draw: Draw) -> tuple[Draw, SampleType]:  # type: ignore[override]
+    def __getitem__(self, draw: Draw) -> tuple[Draw, SampleType]:
         """The sample of a draw."""
-        return draw, self._samples[draw.index]
+        return draw, self._samples[draw.sample]
 
 
 class RunCollator:

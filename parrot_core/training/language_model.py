@@ -103,7 +103,7 @@ def train_language_model(
         zero=0,
         processes=1,
     )
-    checkpoint = runs.resume(identity) if resume else runs.begin()
+    checkpoint = runs.find(identity, resume=resume)
     if runs.finished:
         return output
     if checkpoint is not None and on_resume is not None:

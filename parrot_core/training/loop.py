@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from parrot_core.data.samples import Sample
-from parrot_core.errors import UsageError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.training.batches import (
     BatchPlan,
     Drawn,
@@ -27,7 +27,8 @@ from parrot_core.training.batches import (
 from parrot_core.training.deepspeed import deepspeed_config
 from parrot_core.training.settings import Engine, Run, Schedule
 from parrot_core.training.stopping import Stopped
-from parrot_core.training.trainer import ParrotTrainer, Watch
+from parrot_core.training.trainer import ParrotTrainer
+from parrot_core.training.watch import Watch
 
 _AMPERE = 8  # compute capability from which there is TF32
 
@@ -70,7 +71,7 @@ def train(
     Raises:
         UsageError: if the loss stops being a number, the batch does not divide, or there is nothing
             to learn from.
-        MissingError: if a checkpoint cannot be saved.
+        MissingError: if a checkpoint cannot be saved, or the GPU's memory is too small.
         Stopped: if the process was asked to stop; the run is saved.
     """
     engine = engine or Engine()
@@ -115,7 +116,10 @@ def train(
         trainer.remove_callback(_console_callback(trainer))
         with trainer.stop.listening():
             path = None if run.resume is None else str(run.resume.path)
-            trainer.train(resume_from_checkpoint=path)
+            try:
+                trainer.train(resume_from_checkpoint=path)
+            except torch.OutOfMemoryError as error:
+                raise _too_little_memory(plan) from error
         if watch.stopped:
             raise Stopped(
                 f"stopped at step {trainer.state.global_step} of {steps}",
@@ -145,6 +149,23 @@ def _order(samples: Any, schedule: Schedule) -> LengthGrouped:  # noqa: ANN401 -
     """Batches of samples that are about equally long, so that little is padding."""
     lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
     return LengthGrouped(lengths, batch_size=schedule.global_batch_size, seed=schedule.seed)
+
+
+def _too_little_memory(plan: BatchPlan) -> MissingError:
+    free, total = torch.cuda.mem_get_info()
+    peak = torch.cuda.max_memory_allocated()
+    gigabytes = 1e9
+    smaller = (
+        f"device_batch_size = {plan.per_device // 2} (it is {plan.per_device}), "
+        if plan.per_device > 1
+        else ""
+    )
+    return MissingError(
+        f"the GPU has {total / gigabytes:.0f} GB, {free / gigabytes:.1f} of them free, and the "
+        f"step wanted more than {peak / gigabytes:.1f}",
+        hint=f"Set {smaller}gradient_checkpointing = true, zero = 3, or offload; "
+        "parrot train --estimate says what each needs.",
+    )
 
 
 def _arguments(

@@ -39,9 +39,10 @@ def add_adapters(model: ParrotForConditionalGeneration, settings: LoraRecipe, *,
             "LoRA needs the package peft, which is not installed",
             hint="pip install 'parrot-multilingual[lora]'",
         ) from error
+    scale: Any = settings.alpha  # any number will do
     config = LoraConfig(
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=scale,
         lora_dropout=settings.dropout,
         target_modules=list(settings.target_modules),
     )
@@ -74,12 +75,12 @@ def merge_adapters(
         if base is not None and own.startswith("language_model."):
             if own not in base:
                 continue  # how the quantised weight is packed
-            value = base[own]  # noqa: PLW2901 - in its place
+            value = base[own]
         down = weights.get(name.replace(f"{_BASE}weight", f".lora_A.{_ADAPTER}.weight"))
         if down is not None and name.endswith(f"{_BASE}weight"):
             up = weights[name.replace(f"{_BASE}weight", f".lora_B.{_ADAPTER}.weight")]
             delta = scale * (up.cpu().double() @ down.cpu().double())
-            value = (value.cpu().double() + delta).to(value.dtype)  # noqa: PLW2901
+            value = (value.cpu().double() + delta).to(value.dtype)
         merged[own] = value
     return merged
 

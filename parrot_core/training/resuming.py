@@ -96,7 +96,22 @@ class Runs:
             open_run(self.output)
         wait_for_all(self._world)
 
-    def begin(self) -> None:
+    def find(self, identity: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
+        """Finds where a run begins: None is the beginning. A finished run sets `finished`.
+
+        Args:
+            identity: What the run is.
+            resume: Whether it goes on with one that was cut off.
+
+        Raises:
+            UsageError: if that would throw away a run, or what is there is of another.
+        """
+        if resume:
+            return self._resume(identity)
+        self._begin()
+        return None
+
+    def _begin(self) -> None:
         """Begins anew.
 
         Raises:
@@ -114,7 +129,7 @@ class Runs:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
         wait_for_all(self._world)
 
-    def resume(self, identity: Mapping[str, Any]) -> Checkpoint | None:
+    def _resume(self, identity: Mapping[str, Any]) -> Checkpoint | None:
         """Finds where to go on; None is the beginning. A finished run sets `finished`.
 
         Raises:

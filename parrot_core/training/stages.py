@@ -3,42 +3,41 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from parrot_core.data.collate import Collator
-from parrot_core.data.dataset import DataSource, SampleSet
-from parrot_core.data.first_batch import FirstBatch, show_samples
+from parrot_core.data.dataset import SampleSet
+from parrot_core.data.first_batch import FirstBatch, first_batch
+from parrot_core.data.images import ImageError
 from parrot_core.data.index import OnIndexing
-from parrot_core.data.order import OrderSampler, SampleOrder
+from parrot_core.data.order import OrderSampler
 from parrot_core.errors import UsageError
-from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, load_parrot
-from parrot_core.recipe import ChosenData, LoraRecipe, Part, Recipe, StageRecipe, chosen_data
-from parrot_core.training.batches import plan_batches
+from parrot_core.model import ParrotForConditionalGeneration
+from parrot_core.recipe import Part, Recipe, chosen_data
 from parrot_core.training.checkpoints import Checkpoint
-from parrot_core.training.deepspeed import deepspeed_config
+from parrot_core.training.features import VisionFeatures
+from parrot_core.training.from_recipe import PARTS, engine_of, schedule_of, sharding_of, source_of
+from parrot_core.training.kernels import choose_attention, use_fused_kernels
+from parrot_core.training.loggers import prepare_loggers
 from parrot_core.training.loop import train
-from parrot_core.training.lora import add_adapters, merge_adapters, quantised_loading
+from parrot_core.training.lora import add_adapters, quantised_loading
 from parrot_core.training.resuming import Runs, identity_of
 from parrot_core.training.runs import log_file, save_run
-from parrot_core.training.settings import Engine, Progress, Run, Schedule
+from parrot_core.training.saving import saver
+from parrot_core.training.settings import Progress, Run
 from parrot_core.training.start import find_start, fingerprint_of_start, go_on, join
-from parrot_core.training.vision import VisionFeatures
 from parrot_core.training.warnings import warn_of_missing_languages
-from parrot_core.training.world import World, joined_world, number_of_processes, wait_for_all
+from parrot_core.training.world import joined_world, number_of_processes, wait_for_all
 
 logger = logging.getLogger(__name__)
 
 BROKEN_FILE = "broken.jsonl"
 """In the folder of a run: the samples that turned out to be broken while it learned from them."""
-
-_SHOWN = 3  # samples of the first batch
-
-PARTS: tuple[Part, ...] = ("vision_encoder", "projector", "experts", "language_model")
 
 
 def train_stage(  # noqa: PLR0913 - four of them hear how it goes
@@ -85,13 +84,14 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     settings = recipe.stage1 if stage == 1 else recipe.stage2
     processes = number_of_processes(os.environ)
     engine = engine_of(recipe, settings, processes=processes)
+    prepare_loggers(recipe, engine.report_to, output=output)
     with joined_world(
         deepspeed=bool(engine.zero), timeout_minutes=recipe.launch.timeout_minutes
     ) as world:
         runs = Runs(output, world=world)
         runs.open()
         samples = SampleSet(
-            [_source(entry) for entry in chosen_data(recipe, stage)],
+            [source_of(entry) for entry in chosen_data(recipe, stage)],
             root=Path(recipe.data.folder),
             max_bad_samples=settings.max_bad_samples,
             on_progress=on_indexing if world.is_first else None,
@@ -106,7 +106,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             zero=engine.zero,
             processes=processes,
         )
-        checkpoint = runs.resume(identity) if resume else runs.begin()
+        checkpoint = runs.find(identity, resume=resume)
         if runs.finished:
             return output
         if checkpoint is not None and on_resume is not None and world.is_first:
@@ -118,8 +118,15 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         if stage == 1:
             model, processor = join(recipe, source)
         else:
-            sharded = _sharding(recipe, settings, engine, world) if engine.zero == 3 else None
+            sharded = sharding_of(recipe, settings, engine, world) if engine.zero == 3 else None
             model, processor = go_on(recipe, source, sharded=sharded, quantised=quantised)
+        attention = choose_attention(
+            recipe.model.attention, bfloat16=settings.precision == "bfloat16"
+        )
+        if attention is not None:
+            model.language_model.set_attn_implementation(attention)
+        if settings.fused_kernels:
+            use_fused_kernels(model)
         samples = samples.measure(processor).limit(
             settings.max_length, over_long=settings.over_long
         )
@@ -136,8 +143,13 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             on_start(parts)
         features = None
         if settings.cache_vision_features:
-            features = VisionFeatures(model, processor, samples)
-            samples = samples.without_images(features.broken)
+            if settings.max_bad_samples:
+                samples = samples.without_broken_images()
+            try:
+                features = VisionFeatures(model, processor, samples.images, world=world)
+            except ImageError:
+                samples.without_broken_images()  # says in which samples they are
+                raise
         broken = samples.broken_samples(output / BROKEN_FILE)
         if checkpoint is None and world.is_first:
             broken.forget()
@@ -156,7 +168,9 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             group_by_length=settings.group_by_length,
         )
         if on_first_batch is not None and checkpoint is None and world.is_first:
-            first = _first_batch(samples, order, collate, processor, settings.global_batch_size)
+            first = first_batch(
+                samples, order, collate, processor, batch_size=settings.global_batch_size
+            )
             if not on_first_batch(first):
                 return output
         after = checkpoint.step if checkpoint is not None else 0
@@ -166,7 +180,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
                 samples,
                 order=OrderSampler(order),
                 collate=collate,
-                schedule=_schedule(recipe, settings, model),
+                schedule=schedule_of(recipe, settings, model),
                 engine=engine,
                 run=Run(
                     log=log,
@@ -197,7 +211,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
                 recipe=recipe,
                 stage=str(stage),
                 facts=facts,
-                save=_saver(
+                save=saver(
                     model,
                     processor,
                     weights=trained.weights,
@@ -208,49 +222,6 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             )
         wait_for_all(world)
     return output
-
-
-def _saver(
-    model: ParrotForConditionalGeneration,
-    processor: ParrotProcessor,
-    *,
-    weights: Mapping[str, Tensor] | None,
-    dtype: torch.dtype,
-    lora: LoraRecipe | None,
-    base: str | None,
-) -> Callable[[Path], None]:
-    """What writes the model that was trained: whole, without adapters, and as it was read.
-
-    Args:
-        model: It, or as much of it as this process holds.
-        processor: Its processor.
-        weights: All of its weights, where the model itself holds only a share.
-        dtype: Precision in which it was read.
-        lora: Its adapters.
-        base: Where its own weights are, if here they are quantised.
-    """
-
-    def save(folder: Path) -> None:
-        saved, own = model, weights
-        if lora is not None:
-            trained = own if own is not None else model.state_dict()
-            if base is not None:
-                saved, _ = load_parrot(base)
-                saved.config = model.config
-                saved.config.quantization_config = None
-                saved.experts = model.experts
-            own = merge_adapters(
-                trained, lora, base=saved.state_dict() if base is not None else None
-            )
-        if own is None:
-            model.to(dtype)
-        else:
-            own = {name: value.to(dtype) for name, value in own.items()}
-        # By the model's own names, however it came into being.
-        saved.save_pretrained(folder, state_dict=own, save_original_format=False)
-        processor.save_pretrained(folder)
-
-    return save
 
 
 def choose_what_learns(
@@ -290,98 +261,6 @@ def _hold_in_float32(model: nn.Module) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-
-
-def engine_of(recipe: Recipe, settings: StageRecipe, *, processes: int) -> Engine:
-    """How a stage is executed by so many processes."""
-    together = processes > 1 or settings.offload != "none"
-    logging_to = {"tensorboard": recipe.logging.tensorboard, "wandb": recipe.logging.wandb}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    spare = max(0, (cores or 1) // processes - 1)
-    return Engine(
-        zero=settings.zero if together else 0,
-        offload=settings.offload,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        per_device_batch_size=settings.device_batch_size,
-        data_workers=0
-        if settings.cache_vision_features
-        else min(recipe.launch.loader_workers, spare),
-        save_every=settings.save_every,
-        keep=settings.keep,
-        log_every=recipe.logging.every,
-        tf32=settings.tf32,
-        report_to=tuple(name for name, wanted in logging_to.items() if wanted),
-    )
-
-
-def _sharding(
-    recipe: Recipe, settings: StageRecipe, engine: Engine, world: World
-) -> dict[str, Any]:
-    """DeepSpeed's settings as far as reading a checkpoint in shares needs them."""
-    return deepspeed_config(
-        engine.zero,
-        plan=plan_batches(
-            settings.global_batch_size,
-            processes=world.size,
-            per_device_at_most=settings.device_batch_size,
-        ),
-        hidden_size=recipe.model.experts.hidden_size or 1,
-        max_grad_norm=settings.max_grad_norm,
-        bfloat16=settings.precision == "bfloat16",
-        offload=engine.offload,
-    )
-
-
-def _schedule(
-    recipe: Recipe, settings: StageRecipe, model: ParrotForConditionalGeneration
-) -> Schedule:
-    own: dict[str, float] = {}
-    for part in PARTS:
-        rate, module = getattr(settings.learning_rates, part), getattr(model, part)
-        if rate is not None and module is not None:
-            own |= dict.fromkeys((name for name, _ in module.named_parameters(part)), rate)
-    if settings.learning_rates.router is not None and model.experts is not None:
-        own["experts.router"] = settings.learning_rates.router
-    return Schedule(
-        learning_rate=settings.learning_rate,
-        global_batch_size=settings.global_batch_size,
-        steps=settings.steps,
-        epochs=settings.epochs,
-        warmup_steps=settings.warmup_ratio,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        bfloat16=settings.precision == "bfloat16",
-        seed=recipe.seed,
-        learning_rates=own,
-        vision_feature_dropout=settings.vision_feature_dropout,
-    )
-
-
-def _first_batch(
-    samples: SampleSet,
-    order: SampleOrder,
-    collate: Collator,
-    processor: ParrotProcessor,
-    batch_size: int,
-) -> FirstBatch:
-    some = [samples[order[at]] for at in range(min(_SHOWN, batch_size, len(order)))]
-    shown = show_samples(
-        some,
-        collate(some),
-        decode=processor.tokenizer.decode,
-        image_token_id=int(processor.image_token_id),  # type: ignore[arg-type]
-    )
-    return FirstBatch(data=samples.report(), batch_size=batch_size, samples=shown)
-
-
-def _source(data: ChosenData) -> DataSource:
-    return DataSource(
-        name=data.name,
-        file=data.file,
-        images=data.images,
-        weight=1.0 if data.weight is None else data.weight,
-        samples=data.samples,
-    )
 
 
 def _check_languages(samples: SampleSet, recipe: Recipe) -> None:

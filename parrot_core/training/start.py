@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerFast
-from transformers.integrations import HfDeepSpeedConfig
+from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
 from parrot_core.errors import MissingError
 from parrot_core.model import (

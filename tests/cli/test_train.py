@@ -40,14 +40,13 @@ def overrides(folder, stage):
         "logging.every": 1,
         f"stage{stage}.data": '["one.json"]' if stage == 1 else '["two.json"]',
         f"stage{stage}.global_batch_size": 4,
-        f"stage{stage}.steps": 6 if stage == 1 else 60,
+        f"stage{stage}.steps": 6 if stage == 1 else 20,
     }
 
 
 def command(folder, stage, name, *extra):
-    values = [
-        part for item in overrides(folder, stage).items() for part in ("--set", "%s=%s" % item)
-    ]
+    values = overrides(folder, stage).items()
+    said = [part for key, value in values for part in ("--set", f"{key}={value}")]
     output = folder / name / f"stage{stage}"
     return ["train", "--stage", stage, "--recipe", TINY, "--output", output, *said, *extra]
 
@@ -114,7 +113,7 @@ def test_stage_2_by_two_processes_stopped_and_resumed_follows_the_curve_of_one(
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     (checkpoint,) = whole_checkpoints(together / "checkpoints")
-    assert_errors(stderr, f"error: stopped at step {checkpoint.step} of 60")
+    assert_errors(stderr, f"error: stopped at step {checkpoint.step} of 20")
 
     code, _, stderr = parrot_program(*command(folder, 2, "together", *extra))
     assert code == 2
@@ -124,7 +123,7 @@ def test_stage_2_by_two_processes_stopped_and_resumed_follows_the_curve_of_one(
     assert code == 0, stderr
     assert stdout.splitlines() == [str(together)]
     assert f"resumes at step {checkpoint.step}" in stderr
-    assert [entry["step"] for entry in read_log(together)] == list(range(1, 61))
+    assert [entry["step"] for entry in read_log(together)] == list(range(1, 21))
     # AdamW makes steps of its own of rounding, by and by: the first ones are told apart by nothing.
     whole = alone / "stage2"
     assert losses(whole)[:10] == pytest.approx(losses(together)[:10], abs=1e-4)
@@ -136,6 +135,27 @@ def test_stage_2_by_two_processes_stopped_and_resumed_follows_the_curve_of_one(
         assert sum(row) == pytest.approx(1)
     model, _ = load_parrot(together)
     assert model.experts is not None
+
+
+def test_a_process_with_text_alone_keeps_in_step_with_one_that_has_pictures(
+    folder, alone, parrot_program
+):
+    """Two samples a step, one for each: in some steps one of the two has a picture."""
+    overrides = ["stage2.global_batch_size=2", "stage2.steps=12"]
+    recipe = load_recipe(folder / "small.toml", overrides=overrides)
+    train_stage(recipe, 1, output=folder / "mixed" / "stage1")
+    train_stage(recipe, 2, output=folder / "mixed" / "alone")
+    code, _, stderr = parrot_program(
+        *("train", "--stage", 2, "--recipe", folder / "small.toml", "--processes", 2),
+        *("--output", folder / "mixed" / "together"),
+        *(part for override in overrides for part in ("--set", override)),
+    )
+    assert code == 0, stderr
+    one, two = (folder / "mixed" / name for name in ("alone", "together"))
+    assert losses(one) == pytest.approx(losses(two), abs=1e-3)
+    pictured = [len(entry.get("routing_by_language", {})) for entry in read_log(two)]
+    assert 0 in pictured
+    assert any(pictured)
 
 
 def assert_errors(stderr, *beginnings):

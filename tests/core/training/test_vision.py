@@ -5,14 +5,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from parrot_core.data.collate import Collator
-from parrot_core.data.dataset import SampleSet
-from parrot_core.data.images import load_image
 from parrot_core.errors import MissingError
 from parrot_core.recipe import ModelRecipe
 from parrot_core.training import vision
 from parrot_core.training.vision import (
-    VisionFeatures,
     efficientnet_lite0_images,
     load_efficientnet_lite0,
     load_vision_encoder,
@@ -132,40 +128,3 @@ def test_weights_that_are_not_there_or_not_the_ones_are_refused(weights, monkeyp
     with pytest.raises(MissingError, match="is not installed") as caught:
         load_efficientnet_lite0(SIZE)
     assert "demo" in caught.value.hint
-
-
-def test_features_encoded_once_are_those_encoded_each_time(workshop, parrot, monkeypatch):
-    model, processor = parrot
-    samples = SampleSet(["two.json"], root=workshop.data)
-    monkeypatch.setattr(vision, "_ENCODED_AT_ONCE", 2)  # three pictures: one whole batch, one not
-    features = VisionFeatures(model, processor, samples)
-    files = [samples.images[2], samples.images[0], samples.images[2]]
-    images = [load_image(file.path, root=file.root) for file in files]
-    with torch.no_grad():
-        expected = model.vision_features(processor.prepare_images(images))
-    torch.testing.assert_close(features(files), expected, rtol=0, atol=1e-6)
-
-
-def test_a_batch_of_cached_features_has_the_loss_of_its_images(workshop, parrot):
-    model, processor = parrot
-    samples = SampleSet(["two.json"], root=workshop.data)
-    features = VisionFeatures(model, processor, samples)
-    rows = [samples[0], samples[6], samples[4]]  # pictures, and a text alone between them
-    losses = []
-    for source in (None, features):
-        collate = Collator(processor, root=samples.root, max_length=400, features=source)
-        batch = collate(rows)
-        assert ("pixel_values" in batch) == (source is None)
-        with torch.no_grad():
-            losses.append(float(model(**batch).loss))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-
-
-def test_a_set_without_pictures_needs_no_features(workshop, parrot):
-    (workshop.data / "text.json").write_text(
-        '[{"id": "1", "conversations": [{"from": "human", "value": "Hi"},'
-        ' {"from": "gpt", "value": "Hi"}]}]',
-        encoding="utf-8",
-    )
-    samples = SampleSet(["text.json"], root=workshop.data)
-    assert len(VisionFeatures(*parrot, samples)([])) == 0

@@ -1,0 +1,172 @@
+"""What the frozen vision encoder sees in the images of a training set, computed once and kept.
+
+The numbers are those that the encoder would give again and again. They are kept beside Parrot's
+other files that can be made again, under a name that says what they depend on: the encoder's
+weights, how images are prepared, precision, device, and the bytes of every image.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from parrot_core.data.cache import default_cache
+from parrot_core.data.images import load_image
+from parrot_core.data.samples import ImageFile
+from parrot_core.errors import MissingError
+from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
+from parrot_core.training.world import World, wait_for_all
+
+logger = logging.getLogger(__name__)
+
+_ENCODED_AT_ONCE = 64  # always, a last batch filled up: kernels differ with the size of a batch
+_FORMAT = 1
+
+
+class VisionFeatures:
+    """The features of every image of a training set, encoded once by the frozen encoder.
+
+    The file is made by all processes together, each a share, and mapped into memory by each.
+
+    Args:
+        model: Its vision encoder does it.
+        processor: Prepares the images.
+        images: Every image once.
+        world: The processes.
+        cache: Folder for the file; Parrot's own by default.
+
+    Raises:
+        MissingError: if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        model: ParrotForConditionalGeneration,
+        processor: ParrotProcessor,
+        images: Sequence[ImageFile],
+        *,
+        world: World | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        world = world or World()
+        self._rows = {file: row for row, file in enumerate(images)}
+        size = model.config.image_size
+        parameters = list(model.vision_encoder.parameters())
+        with torch.no_grad(), _whole(parameters):
+            none = torch.zeros(_ENCODED_AT_ONCE, 3, size, size, device=model.device)
+            self._empty = model.vision_features(none)[:0].cpu()
+            if not images:
+                return
+            key = _key(model, processor, images, self._empty)
+            path = (cache or default_cache()) / "vision" / f"{key}.npy"
+            is_there = path.is_file()
+            wait_for_all(world)  # before the first to finish makes it be there
+            if not is_there:
+                logger.info("encodes %d images", len(images))
+                try:
+                    self._encode(model, processor, images, world, path)
+                except OSError as error:
+                    raise MissingError(
+                        f"cannot keep vision features in {path.parent}: {error.strerror}",
+                        hint="Make room, name another folder by PARROT_CACHE, or set "
+                        "cache_vision_features = false.",
+                    ) from error
+            wait_for_all(world)
+        self._features = np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def __call__(self, files: Sequence[ImageFile]) -> Tensor:
+        """float[images, 1 + patches, D_v] of images, in order; maybe of none."""
+        if not files:
+            return self._empty
+        found = self._features[[self._rows[file] for file in files]]
+        return torch.from_numpy(found).view(self._empty.dtype)
+
+    def _encode(
+        self,
+        model: ParrotForConditionalGeneration,
+        processor: ParrotProcessor,
+        images: Sequence[ImageFile],
+        world: World,
+        path: Path,
+    ) -> None:
+        """Writes the features of all images, each process those of its share."""
+        staged = path.with_suffix(".unfinished")
+        shape = (len(images), *self._empty.shape[1:])
+        kind = _stored_as(self._empty.dtype)
+        if world.is_first:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.lib.format.open_memmap(staged, mode="w+", dtype=kind, shape=shape).flush()
+        wait_for_all(world)
+        features = np.lib.format.open_memmap(staged, mode="r+")
+        starts = range(0, len(images), _ENCODED_AT_ONCE)
+        for start in starts[world.rank :: world.size]:
+            files = images[start : start + _ENCODED_AT_ONCE]
+            loaded = [load_image(file.path, root=file.root) for file in files]
+            pixels = processor.prepare_images(loaded).to(model.device)
+            filled = torch.zeros(_ENCODED_AT_ONCE, *pixels.shape[1:]).to(pixels)
+            filled[: len(files)] = pixels
+            encoded = model.vision_features(filled)[: len(files)].cpu()
+            features[start : start + len(files)] = encoded.view(_as_integers(encoded)).numpy()
+        features.flush()
+        wait_for_all(world)
+        if world.is_first:
+            with staged.open("rb") as file:
+                os.fsync(file.fileno())
+            staged.replace(path)
+
+
+def _key(
+    model: ParrotForConditionalGeneration,
+    processor: ParrotProcessor,
+    images: Sequence[ImageFile],
+    like: Tensor,
+) -> str:
+    """Names all that features depend on."""
+    digest = hashlib.sha256()
+    facts: dict[str, Any] = {
+        "format": _FORMAT,
+        "encoder": model.config.vision_config.to_dict(),
+        "layer": model.config.vision_feature_layer,
+        "query": model.config.image_query,
+        "preparation": json.loads(processor.image_processor.to_json_string()),
+        "pad_to_square": processor.pad_to_square,
+        "shape": list(like.shape[1:]),
+        "dtype": str(like.dtype),
+        "device": model.device.type,
+        "torch": torch.__version__,
+    }
+    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name, value in sorted(model.vision_encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    for image in images:
+        with (image.root / image.path).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:32]
+
+
+def _as_integers(tensor: Tensor) -> torch.dtype:
+    """A type of the same width that numpy knows: it has no bfloat16."""
+    return {2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+
+
+def _stored_as(dtype: torch.dtype) -> str:
+    return f"int{8 * torch.empty(0, dtype=dtype).element_size()}"
+
+
+def _whole(parameters: list[nn.Parameter]) -> AbstractContextManager[None]:
+    """While this lasts, parameters that DeepSpeed divided among processes are whole on each."""
+    if not any(hasattr(parameter, "ds_numel") for parameter in parameters):
+        return nullcontext()
+    from deepspeed import zero
+
+    gathered: AbstractContextManager[None] = zero.GatheredParameters(parameters)
+    return gathered
