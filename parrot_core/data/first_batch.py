@@ -6,12 +6,16 @@ Labels that are masked by mistake teach nothing for a whole run, and no number s
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from parrot_core.data.collate import IGNORED_LABEL
-from parrot_core.data.dataset import DataSetReport
+from parrot_core.data.collate import IGNORED_LABEL, Collator, ConversationEncoder
+from parrot_core.data.dataset import DataSetReport, SampleSet
+from parrot_core.data.order import SampleOrder
 from parrot_core.data.samples import Sample
+
+_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +69,35 @@ class FirstBatch:
     data: tuple[DataSetReport, ...]
     batch_size: int
     samples: tuple[ShownSample, ...]
+
+
+class Encoder(ConversationEncoder, Protocol):
+    """What showing samples needs of a processor; `ParrotProcessor` is one."""
+
+    image_token_id: Any
+    tokenizer: Any
+
+
+def first_batch(
+    samples: SampleSet, order: SampleOrder, collate: Collator, encoder: Encoder, *, batch_size: int
+) -> FirstBatch:
+    """Makes a batch of the first few samples and shows it.
+
+    Args:
+        samples: The set.
+        order: In which order it is seen.
+        collate: Makes batches.
+        encoder: What `collate` encodes with.
+        batch_size: Samples per optimiser step.
+    """
+    some = [samples[order[at]] for at in range(min(_SHOWN, batch_size, len(order)))]
+    shown = show_samples(
+        some,
+        collate(some),
+        decode=encoder.tokenizer.decode,
+        image_token_id=encoder.image_token_id,
+    )
+    return FirstBatch(data=samples.report(), batch_size=batch_size, samples=shown)
 
 
 def show_samples(

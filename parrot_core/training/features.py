@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from parrot_core.data.cache import default_cache
-from parrot_core.data.images import ImageError, load_image
+from parrot_core.data.images import load_image
 from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
@@ -29,8 +28,7 @@ from parrot_core.training.world import World, wait_for_all
 logger = logging.getLogger(__name__)
 
 _ENCODED_AT_ONCE = 64  # always, a last batch filled up: kernels differ with the size of a batch
-_FORMAT = 2
-_ANY_SIDE = 32
+_FORMAT = 1
 
 
 class VisionFeatures:
@@ -59,8 +57,6 @@ class VisionFeatures:
         cache: Path | None = None,
     ) -> None:
         world = world or World()
-        self.broken: dict[ImageFile, str] = {}
-        """Images that cannot be read, and why; they have no features."""
         self._rows = {file: row for row, file in enumerate(images)}
         size = model.config.image_size
         parameters = list(model.vision_encoder.parameters())
@@ -71,7 +67,7 @@ class VisionFeatures:
                 return
             key = _key(model, processor, images, self._empty)
             path = (cache or default_cache()) / "vision" / f"{key}.npy"
-            is_there = path.is_file() and path.with_suffix(".json").is_file()
+            is_there = path.is_file()
             wait_for_all(world)  # before the first to finish makes it be there
             if not is_there:
                 logger.info("encodes %d images", len(images))
@@ -84,10 +80,6 @@ class VisionFeatures:
                         "cache_vision_features = false.",
                     ) from error
             wait_for_all(world)
-        told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        for row, problem in told:
-            self.broken[images[row]] = problem
-            del self._rows[images[row]]
         self._features = np.load(path, mmap_mode="r", allow_pickle=False)
 
     def __call__(self, files: Sequence[ImageFile]) -> Tensor:
@@ -114,41 +106,21 @@ class VisionFeatures:
             np.lib.format.open_memmap(staged, mode="w+", dtype=kind, shape=shape).flush()
         wait_for_all(world)
         features = np.lib.format.open_memmap(staged, mode="r+")
-        broken: list[tuple[int, str]] = []
         starts = range(0, len(images), _ENCODED_AT_ONCE)
         for start in starts[world.rank :: world.size]:
             files = images[start : start + _ENCODED_AT_ONCE]
-            loaded = [_load(file, start + at, broken) for at, file in enumerate(files)]
+            loaded = [load_image(file.path, root=file.root) for file in files]
             pixels = processor.prepare_images(loaded).to(model.device)
             filled = torch.zeros(_ENCODED_AT_ONCE, *pixels.shape[1:]).to(pixels)
             filled[: len(files)] = pixels
             encoded = model.vision_features(filled)[: len(files)].cpu()
             features[start : start + len(files)] = encoded.view(_as_integers(encoded)).numpy()
         features.flush()
-        _told_by(path, world.rank).write_text(json.dumps(broken), encoding="utf-8")
         wait_for_all(world)
         if world.is_first:
-            shares = [_told_by(path, rank) for rank in range(world.size)]
-            told = [entry for file in shares for entry in json.loads(file.read_text("utf-8"))]
-            path.with_suffix(".json").write_text(json.dumps(told), encoding="utf-8")
-            for share in shares:
-                share.unlink()
             with staged.open("rb") as file:
                 os.fsync(file.fileno())
             staged.replace(path)
-
-
-def _load(file: ImageFile, row: int, broken: list[tuple[int, str]]) -> Image.Image:
-    """An image, or a blank one in the place of one that cannot be read, which is noted."""
-    try:
-        return load_image(file.path, root=file.root)
-    except ImageError as error:
-        broken.append((row, error.problem))
-        return Image.new("RGB", (_ANY_SIDE, _ANY_SIDE))  # that nobody may ask for
-
-
-def _told_by(path: Path, rank: int) -> Path:
-    return path.with_suffix(f".broken-{rank}")
 
 
 def _key(

@@ -12,12 +12,13 @@ from torch import nn
 
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
-from parrot_core.data.first_batch import FirstBatch, show_samples
+from parrot_core.data.first_batch import FirstBatch, first_batch
+from parrot_core.data.images import ImageError
 from parrot_core.data.index import OnIndexing
-from parrot_core.data.order import OrderSampler, SampleOrder
+from parrot_core.data.order import OrderSampler
 from parrot_core.errors import UsageError
-from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
-from parrot_core.recipe import Part, Recipe, chosen_data, require_data_files
+from parrot_core.model import ParrotForConditionalGeneration
+from parrot_core.recipe import Part, Recipe, chosen_data
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.features import VisionFeatures
 from parrot_core.training.from_recipe import PARTS, engine_of, schedule_of, sharding_of, source_of
@@ -37,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 BROKEN_FILE = "broken.jsonl"
 """In the folder of a run: the samples that turned out to be broken while it learned from them."""
-
-_SHOWN = 3  # samples of the first batch
 
 
 def train_stage(  # noqa: PLR0913 - four of them hear how it goes
@@ -91,10 +90,8 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     ) as world:
         runs = Runs(output, world=world)
         runs.open()
-        chosen = chosen_data(recipe, stage)
-        require_data_files(chosen)
         samples = SampleSet(
-            [source_of(entry) for entry in chosen],
+            [source_of(entry) for entry in chosen_data(recipe, stage)],
             root=Path(recipe.data.folder),
             max_bad_samples=settings.max_bad_samples,
             on_progress=on_indexing if world.is_first else None,
@@ -146,8 +143,13 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             on_start(parts)
         features = None
         if settings.cache_vision_features:
-            features = VisionFeatures(model, processor, samples.images, world=world)
-            samples = samples.without_images(features.broken)
+            if settings.max_bad_samples:
+                samples = samples.without_broken_images()
+            try:
+                features = VisionFeatures(model, processor, samples.images, world=world)
+            except ImageError:
+                samples.without_broken_images()  # says in which samples they are
+                raise
         broken = samples.broken_samples(output / BROKEN_FILE)
         if checkpoint is None and world.is_first:
             broken.forget()
@@ -166,7 +168,9 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             group_by_length=settings.group_by_length,
         )
         if on_first_batch is not None and checkpoint is None and world.is_first:
-            first = _first_batch(samples, order, collate, processor, settings.global_batch_size)
+            first = first_batch(
+                samples, order, collate, processor, batch_size=settings.global_batch_size
+            )
             if not on_first_batch(first):
                 return output
         after = checkpoint.step if checkpoint is not None else 0
@@ -257,23 +261,6 @@ def _hold_in_float32(model: nn.Module) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-
-
-def _first_batch(
-    samples: SampleSet,
-    order: SampleOrder,
-    collate: Collator,
-    processor: ParrotProcessor,
-    batch_size: int,
-) -> FirstBatch:
-    some = [samples[order[at]] for at in range(min(_SHOWN, batch_size, len(order)))]
-    shown = show_samples(
-        some,
-        collate(some),
-        decode=processor.tokenizer.decode,
-        image_token_id=int(processor.image_token_id),  # type: ignore[arg-type]
-    )
-    return FirstBatch(data=samples.report(), batch_size=batch_size, samples=shown)
 
 
 def _check_languages(samples: SampleSet, recipe: Recipe) -> None:
