@@ -239,8 +239,6 @@ class StageRecipe:
     """Broken samples that are left out, and counted, before one stops the run."""
     group_by_length: bool = True
     """Batches of samples that are about equally long."""
-    pack: bool = False
-    """Samples of a batch one behind the other, without padding, where the backbone allows it."""
 
     zero: Zero = 2
     """ZeRO stage of DeepSpeed; 0 is none. It takes effect with more than one process, or with
