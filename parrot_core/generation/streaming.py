@@ -22,7 +22,8 @@ class _QueuedRow(Row):
 
     def on_text(self, piece: str) -> None:
         self.pieces.put(piece)
-        time.sleep(0)  # lets the reader go first: Python would give it its turn 5 ms later
+        if piece == self.text:  # the first
+            time.sleep(0)  # lets the reader go first: Python would give it its turn 5 ms later
 
 
 class LiveAnswer:
