@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def print_estimate(
-    recipe: "Recipe", stage: str, *, gpu: str | None, utilisation: float | None, as_json: bool
+    recipe: "Recipe",
+    stage: str,
+    *,
+    processes: int | None,
+    gpu: str | None,
+    utilisation: float | None,
+    as_json: bool,
 ) -> None:
     """Prints the estimate of a stage; exit code 1 if it does not fit into the GPU.
 
@@ -34,7 +40,9 @@ def print_estimate(
         from parrot_core.training.estimate import estimate_stage
         from parrot_core.training.estimate.work import UTILISATION
 
-        found = estimate_stage(recipe, int(stage), gpu=gpu, utilisation=utilisation or UTILISATION)
+        found = estimate_stage(
+            recipe, int(stage), gpu=gpu, processes=processes, utilisation=utilisation or UTILISATION
+        )
     capacity = None if found.gpu is None else GPUS[found.gpu].memory_gb * 1e9
     fits = capacity is None or found.memory.gpu <= capacity
     if as_json:

@@ -106,7 +106,14 @@ def train(
         raise UsageError(f"unknown stage {stage!r}", hint=f"Stages: {', '.join(STAGES)}.")
     settings = load_recipe(recipe, overrides=overrides or ())
     if estimate:
-        print_estimate(settings, stage, gpu=gpu, utilisation=utilisation, as_json=as_json)
+        print_estimate(
+            settings,
+            stage,
+            processes=processes,
+            gpu=gpu,
+            utilisation=utilisation,
+            as_json=as_json,
+        )
         return
     if dry_run and stage == "language-model":
         raise UsageError(
@@ -122,6 +129,8 @@ def train(
         working = is_worker()
         alone = working or dry_run or stage == "language-model"
         count = 1 if alone else _processes(settings, processes)
+        if not working and stage != "language-model":
+            _check_memory(settings, int(stage), count)
         if count > 1:
             _check_batch(settings, stage, count)
             start_workers(_as_arguments(stage, recipe, folder, resume, init_from, overrides), count)
@@ -161,6 +170,23 @@ def _check_batch(recipe: "Recipe", stage: str, processes: int) -> None:
 
     settings = recipe.stage1 if stage == "1" else recipe.stage2
     share_batch(settings.global_batch_size, processes=processes, at_most=settings.device_batch_size)
+
+
+def _check_memory(recipe: "Recipe", stage: int, processes: int) -> None:
+    """Refuses a stage that cannot fit into this machine's GPUs, or warns that it may not."""
+    from parrot_core.machine import find_gpus
+
+    gpus = find_gpus()
+    if not gpus:
+        return
+    from parrot_core.training.estimate import check_memory
+
+    smallest = min(gpus, key=lambda gpu: gpu.memory_bytes)
+    warning = check_memory(
+        recipe, stage, processes=processes, gpu_bytes=smallest.memory_bytes, gpu=smallest.name
+    )
+    if warning is not None:
+        note(f"warning: {warning}")
 
 
 def _as_arguments(

@@ -5,7 +5,8 @@ Rooms, in the direction in which imports may point (`tests/test_architecture.py`
 - `errors`, `languages`: what everything may use;
 - `model`: Equations 1 to 5 as a transformers model, its processor and its checkpoints;
 - `data`: LLaVA samples, images, batches, and the picture-text set of the embedded default;
-- `recipe`: one TOML file, parsed into typed settings;
+- `recipe`: one TOML file, parsed into typed settings; data sets and GPUs by name;
+- `machine`: what this machine has;
 - `benchmarks`: questions, matching of answers, scores;
 - `generation`, `inspection`: answers and routing from a trained model;
 - `training`: the stages of Algorithm 1.

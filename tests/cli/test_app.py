@@ -61,7 +61,17 @@ def test_help_is_quick_for_it_loads_no_heavy_library(arguments, tmp_path):
 
 def test_help_names_every_command_and_says_what_it_does(tmp_path):
     result = program("--help", folder=tmp_path)
-    for command in ("train", "eval", "chat", "inspect-experts", "data", "demo", "convert"):
+    for command in (
+        "train",
+        "eval",
+        "chat",
+        "inspect-experts",
+        "data",
+        "demo",
+        "convert",
+        "recipe",
+        "doctor",
+    ):
         assert re.search(rf"^\W*{command}\s+\w+", result.stdout, re.MULTILINE), command
     assert result.stderr == ""
 

@@ -15,7 +15,8 @@ def check_memory(
 ) -> str | None:
     """Refuses a stage that cannot fit into the GPUs, before anything is loaded.
 
-    A stage whose batches of mean length fit, but whose longest may not, is only warned of.
+    A stage whose batches of mean length fit, but whose longest may not, is only warned of. No file
+    of data is read: lengths are those that are stated, or assumed.
 
     Args:
         recipe: What is to be trained.
@@ -30,7 +31,7 @@ def check_memory(
     Raises:
         MissingError: saying how much is missing and what would fit, in numbers.
     """
-    plan = Plan(recipe, stage, processes=processes)
+    plan = Plan(recipe, stage, processes=processes, read_data=False)
     longest = plan.memory().gpu
     if longest <= gpu_bytes:
         return None

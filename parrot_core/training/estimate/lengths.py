@@ -24,7 +24,11 @@ _CHARACTERS_PER_TOKEN = 3.5  # where the tokenizer is not at hand
 
 
 def sample_lengths(
-    data: ChosenData, *, count_tokens: TokenCount | None, otherwise: int | None = None
+    data: ChosenData,
+    *,
+    count_tokens: TokenCount | None,
+    otherwise: int | None = None,
+    read: bool = True,
 ) -> SampleLengths:
     """Says how long a data set's samples are, by the best that is known.
 
@@ -32,12 +36,13 @@ def sample_lengths(
         data: The data set; its file is read if it is there.
         count_tokens: The language model's tokenizer, where it is at hand.
         otherwise: How many samples to assume if nobody says.
+        read: Whether to read the file, which of a large one takes minutes.
 
     Raises:
         MissingError: if the file is not there, and nobody said how many samples it has.
         UsageError: if a record in the file is not a sample.
     """
-    if data.file.is_file():
+    if read and data.file.is_file():
         return _read(data, count_tokens)
     samples = data.published_samples or otherwise
     if samples is None:

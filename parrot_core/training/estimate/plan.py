@@ -31,6 +31,7 @@ class Plan:
         recipe: What is to be trained.
         stage: 1 or 2.
         processes: On each node.
+        read_data: Whether to read the data sets' files; else lengths are those stated or assumed.
 
     Attributes:
         settings: The stage's section.
@@ -45,13 +46,15 @@ class Plan:
         MissingError: if a backbone's config, or the size of a data set, is nowhere to be found.
     """
 
-    def __init__(self, recipe: Recipe, stage: int, *, processes: int) -> None:
+    def __init__(
+        self, recipe: Recipe, stage: int, *, processes: int, read_data: bool = True
+    ) -> None:
         self.settings: StageRecipe = recipe.stage1 if stage == 1 else recipe.stage2
         self.processes = processes * recipe.launch.nodes
         self.nodes = recipe.launch.nodes
         config, self.origins = model_config(recipe, experts=stage == 2)
         self.blueprint = Blueprint(config, self.settings)
-        self.mixture = _mixture(recipe, stage, self.settings)
+        self.mixture = _mixture(recipe, stage, self.settings, read=read_data)
         drawn = sum(count for count, _ in self.mixture)
         self._images = sum(count * lengths.images for count, lengths in self.mixture) / drawn
         text = sum(count * lengths.text_tokens for count, lengths in self.mixture) / drawn
@@ -133,16 +136,17 @@ class Plan:
 
 
 def _mixture(
-    recipe: Recipe, stage: int, settings: StageRecipe
+    recipe: Recipe, stage: int, settings: StageRecipe, *, read: bool
 ) -> list[tuple[float, SampleLengths]]:
     count_tokens = find_tokenizer(recipe.model.language_model)
-    steps = settings.steps
+    samples = settings.steps * settings.global_batch_size if settings.steps else None
     mixture = []
     for data in chosen_data(recipe, stage):
         lengths = sample_lengths(
             data,
             count_tokens=count_tokens,
-            otherwise=None if steps is None else steps * settings.global_batch_size,
+            otherwise=samples if read else samples or settings.global_batch_size,
+            read=read,
         )
         mixture.append((drawn_from(data, lengths), lengths))
     return mixture

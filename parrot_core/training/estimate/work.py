@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from parrot_core.recipe import ChosenData, StageRecipe
+from parrot_core.training.batches import count_steps
 from parrot_core.training.estimate.blueprint import Blueprint, PassCosts
 
 UTILISATION = 0.183
@@ -87,8 +88,13 @@ def work_of_stage(
     """
     mixture = list(mixture)
     per_epoch = sum(drawn for drawn, _ in mixture)
-    steps = stage.steps or max(1, round(per_epoch * stage.epochs / stage.global_batch_size))
-    samples = steps * stage.global_batch_size
+    if stage.steps is not None:
+        steps, samples = stage.steps, stage.steps * stage.global_batch_size
+    else:
+        steps = count_steps(
+            round(per_epoch), global_batch_size=stage.global_batch_size, epochs=stage.epochs
+        )
+        samples = round(per_epoch * stage.epochs)
     images = sum(drawn * lengths.images for drawn, lengths in mixture) / per_epoch
     text = sum(drawn * lengths.text_tokens for drawn, lengths in mixture) / per_epoch
     learns = {name: part.trainable > 0 for name, part in blueprint.parts.items()}

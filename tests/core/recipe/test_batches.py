@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrot_core.errors import UsageError
@@ -17,6 +17,7 @@ def test_fewer_devices_accumulate():
     assert (share.device_batch_size, share.accumulation) == (8, 16)
 
 
+@settings(deadline=None)  # the first call on a busy machine is slow
 @given(st.integers(1, 64), st.integers(1, 16), st.integers(1, 32))
 def test_shares_make_the_global_batch_and_keep_to_the_limit(per_process, processes, at_most):
     share = share_batch(per_process * processes, processes=processes, at_most=at_most)

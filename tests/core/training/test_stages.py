@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import join_parrot, load_parrot
-from parrot_core.recipe import LearningRates
+from parrot_core.recipe import DataUse, LearningRates
 from parrot_core.training.runs import LOG_FILE, RUN_FILE, find_stage, open_run, save_run
 from parrot_core.training.stages import PARTS, choose_what_learns, train_stage
 
@@ -253,6 +253,14 @@ def test_samples_in_a_language_that_the_recipe_does_not_name_are_refused(worksho
     recipe = replace(workshop.recipe, languages=("en",))
     with pytest.raises(UsageError, match="samples in tr"):
         train_stage(recipe, 1, output=tmp_path / "run")
+
+
+def test_a_data_set_that_is_not_there_says_where_it_is_to_be_had(workshop, tmp_path):
+    uses = (DataUse(name="sharegpt4v-tr"), DataUse(file="one.json"))
+    recipe = replace(workshop.recipe, stage1=replace(workshop.recipe.stage1, data=uses))
+    with pytest.raises(MissingError, match=r"no data set sharegpt4v-tr: .*https://") as caught:
+        train_stage(recipe, 1, output=tmp_path / "run")
+    assert len(caught.value.problem.splitlines()) == 1
 
 
 def test_a_sample_that_is_too_long_is_named(workshop, tmp_path):
