@@ -4,100 +4,25 @@ import copy
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from parrot_core.data.broken import BrokenSamples, too_many
 from parrot_core.data.cache import default_cache
-from parrot_core.data.image_files import missing_images
 from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.index import OnIndexing, Rows, SampleIndex
 from parrot_core.data.lengths import Lengths, Measure
 from parrot_core.data.order import SampleOrder, Share
+from parrot_core.data.parts import DataSetReport, DataSource, Faults, OverLong, Part
 from parrot_core.data.samples import ImageFile, Sample
 from parrot_core.errors import MissingError, UsageError
-
-OverLong = Literal["drop", "truncate", "error"]
 
 logger = logging.getLogger(__name__)
 
 _DESCRIBED = 100  # broken records, beyond those allowed, of which it is found out what is wrong
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataSource:
-    """A data set to train on.
-
-    Attributes:
-        name: What it is called in messages and logs.
-        file: Its samples: JSON, JSONL or Parquet.
-        images: Folder that its samples' image paths are relative to.
-        weight: How often each sample is seen in an epoch; 0.5 draws half of them.
-        samples: Instead of the weight, how many samples an epoch draws.
-    """
-
-    name: str
-    file: Path
-    images: Path
-    weight: float = 1.0
-    samples: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataSetReport:
-    """What became of a data set's records.
-
-    Attributes:
-        name: Of the data set.
-        file: Its file.
-        fingerprint: SHA-256 of the file.
-        records: How many it has.
-        broken: How many were left out because something is wrong with them.
-        dropped: How many were left out because they are too long.
-        truncated: How many are cut because they are too long.
-        samples: How many there are to learn from.
-        drawn: How many of them an epoch sees, repeated ones counted each time.
-    """
-
-    name: str
-    file: str
-    fingerprint: str
-    records: int
-    broken: int
-    dropped: int
-    truncated: int
-    samples: int
-    drawn: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Part:
-    """A data set within a sample set; `rows` are the records of its file that are left."""
-
-    source: DataSource
-    index: SampleIndex
-    rows: Rows
-    lengths: Lengths | None = None
-    broken: int = 0
-    dropped: int = 0
-    truncated: int = 0
-
-    @property
-    def drawn(self) -> int:
-        if self.source.samples is not None:
-            return self.source.samples
-        if not self.source.weight:
-            return 0
-        # Half a sample counts as one: a data set that is named gives at least something.
-        return max(1, int(self.source.weight * len(self.rows) + 0.5))
-
-
-_Faults = dict[int, tuple[str, str | None]]
-"""By row: what is wrong with it, and of what kind, if it is an image's fault."""
 
 
 class SampleSet(Dataset[Sample]):
@@ -149,13 +74,11 @@ class SampleSet(Dataset[Sample]):
             SampleIndex(source.file, cache=folder, on_progress=on_progress) for source in chosen
         ]
         self._parts = [
-            _Part(source=source, index=index, rows=np.arange(len(index), dtype=np.int32))
+            Part(source=source, index=index, rows=np.arange(len(index), dtype=np.int32))
             for source, index in zip(chosen, indexes, strict=True)
         ]
-        self._leave_out([self._faults(part) for part in self._parts])
-        if not len(self):
-            names = ", ".join(source.name for source in chosen)
-            raise UsageError(f"no sample in {names}", hint="Name a file that has some.")
+        described = max_bad_samples + _DESCRIBED
+        self._leave_out([part.broken_records(described=described) for part in self._parts])
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -166,7 +89,7 @@ class SampleSet(Dataset[Sample]):
         at = index
         for part in self._parts:
             if 0 <= at < len(part.rows):
-                return self._sample(part, at, index)
+                return part.sample(at, index=index)
             at -= len(part.rows)
         raise IndexError(f"sample {index} of {len(self)}")
 
@@ -191,7 +114,7 @@ class SampleSet(Dataset[Sample]):
     @property
     def lengths(self) -> Rows:
         """Tokens of every sample, before any is cut; needs `measure`."""
-        return np.concatenate([_lengths(part).tokens()[part.rows] for part in self._parts])
+        return np.concatenate([part.tokens() for part in self._parts])
 
     def languages(self) -> dict[str, int]:
         """Samples per stated language."""
@@ -205,20 +128,7 @@ class SampleSet(Dataset[Sample]):
 
     def report(self) -> tuple[DataSetReport, ...]:
         """Says what became of the records of every data set."""
-        return tuple(
-            DataSetReport(
-                name=part.source.name,
-                file=str(part.source.file),
-                fingerprint=part.index.fingerprint,
-                records=len(part.index),
-                broken=part.broken,
-                dropped=part.dropped,
-                truncated=part.truncated,
-                samples=len(part.rows),
-                drawn=part.drawn,
-            )
-            for part in self._parts
-        )
+        return tuple(part.report() for part in self._parts)
 
     def identity(self) -> dict[str, str]:
         """Tells sets apart from which different things are learned, or in another order."""
@@ -248,12 +158,7 @@ class SampleSet(Dataset[Sample]):
             replace(part, lengths=Lengths(part.index, processor, workers=workers))
             for part in self._parts
         ]
-        measured._leave_out(
-            [
-                {row: (problem, None) for row, problem in _lengths(part).unusable.items()}
-                for part in measured._parts
-            ]
-        )
+        measured._leave_out([part.unusable() for part in measured._parts])
         return measured
 
     def limit(self, max_length: int, *, over_long: OverLong = "error") -> "SampleSet":
@@ -268,7 +173,7 @@ class SampleSet(Dataset[Sample]):
             UsageError: if one is too long and that is an error, or nothing is left of a data set.
         """
         limited = copy.copy(self)
-        limited._parts = [_limit(part, max_length, over_long) for part in self._parts]
+        limited._parts = [part.limited(max_length, over_long=over_long) for part in self._parts]
         return limited
 
     def without_broken_images(self) -> "SampleSet":
@@ -297,7 +202,7 @@ class SampleSet(Dataset[Sample]):
         if not faults:
             return self
         remaining = copy.copy(self)
-        remaining._leave_out([_naming(part, faults) for part in self._parts])
+        remaining._leave_out([part.naming(faults) for part in self._parts])
         return remaining
 
     def order(self, *, batch_size: int, seed: int, group_by_length: bool = True) -> SampleOrder:
@@ -328,30 +233,12 @@ class SampleSet(Dataset[Sample]):
             if sample.index is not None and first <= sample.index < first + size:
                 for step in range(1, size):
                     at = (sample.index - first + step) % size
-                    found = self._sample(part, at, first + at)
+                    found = part.sample(at, index=first + at)
                     if (found.language, len(found.images)) == alike:
                         yield found
             first += size
 
-    def _sample(self, part: _Part, at: int, index: int) -> Sample:
-        return part.index.sample(
-            int(part.rows[at]),
-            image_root=part.source.images,
-            dataset=part.source.name,
-            index=index,
-        )
-
-    def _faults(self, part: _Part) -> _Faults:
-        faults: _Faults = {}
-        for row in part.index.broken.tolist():
-            # One too many is an error already; what is wrong with a million need not be read.
-            described = len(faults) <= self.max_bad_samples + _DESCRIBED
-            faults[row] = (part.index.problem(row) if described else "", None)
-        for row, (kind, problem) in missing_images(part.index, part.source.images).items():
-            faults[row] = (problem, kind)
-        return dict(sorted(faults.items()))
-
-    def _leave_out(self, faults: Sequence[_Faults]) -> None:
+    def _leave_out(self, faults: Sequence[Faults]) -> None:
         """Leaves rows out that are faulty, unless there are too many."""
         found = []
         kinds = []
@@ -361,60 +248,15 @@ class SampleSet(Dataset[Sample]):
             for row, (problem, kind) in described:
                 found.append((part.index.origin(row), problem))
                 kinds.append(kind)
-            rows = np.setdiff1d(part.rows, np.fromiter(own, np.int32), assume_unique=True)
-            parts.append(replace(part, rows=rows, broken=part.broken + len(own)))
+            parts.append(part.without(own))
         count = len(self.broken) + sum(map(len, faults))
         if count > self.max_bad_samples:
             kind = kinds[0] if kinds and kinds[0] is not None and len(set(kinds)) == 1 else None
             raise too_many(found, count=count, allowed=self.max_bad_samples, image_kind=kind)
         for place, problem in found:
             logger.warning("left out: %s: %s", place, problem)
+        empty = [part.source.name for part in parts if not len(part.rows)]
+        if empty:
+            raise UsageError(f"no sample in {', '.join(empty)}", hint="Name a file that has some.")
         self.broken = (*self.broken, *found)
         self._parts = parts
-
-
-def _naming(part: _Part, faults: Mapping[ImageFile, str]) -> _Faults:
-    """The samples of a part that name one of these images."""
-    found: _Faults = {}
-    named = part.index.images(part.rows)
-    for row, path in named:
-        fault = faults.get(ImageFile(part.source.images, path))
-        if fault is not None:
-            found.setdefault(row, (fault, "unreadable"))
-    return found
-
-
-def _lengths(part: _Part) -> Lengths:
-    if part.lengths is None:
-        raise ValueError(f"{part.source.name} has not been measured")
-    return part.lengths
-
-
-def _limit(part: _Part, max_length: int, over_long: OverLong) -> _Part:
-    tokens = _lengths(part).tokens()[part.rows]
-    long = tokens > max_length
-    if not long.any():
-        return part
-    if over_long == "error":
-        first = int(np.flatnonzero(long)[0])
-        more = f" (and {int(long.sum()) - 1:,} more)" if long.sum() > 1 else ""
-        raise UsageError(
-            f"{part.index.origin(int(part.rows[first]))}: {tokens[first]:,} tokens, "
-            f"{max_length:,} are allowed{more}",
-            hint='Raise max_length, or set over_long to "drop" or "truncate".',
-        )
-    cut = long & (_lengths(part).needed()[part.rows] <= max_length)
-    if over_long == "drop":
-        cut[:] = False
-    kept = ~long | cut
-    if not kept.any():
-        raise UsageError(
-            f"every sample of {part.source.name} is longer than {max_length:,} tokens",
-            hint="Raise max_length in the recipe.",
-        )
-    return replace(
-        part,
-        rows=part.rows[kept],
-        dropped=part.dropped + int((~kept).sum()),
-        truncated=part.truncated + int(cut.sum()),
-    )

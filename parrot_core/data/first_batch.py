@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from parrot_core.data.collate import IGNORED_LABEL, Collator, ConversationEncoder
-from parrot_core.data.dataset import DataSetReport, SampleSet
+from parrot_core.data.dataset import SampleSet
 from parrot_core.data.order import SampleOrder
+from parrot_core.data.parts import DataSetReport
 from parrot_core.data.samples import Sample
 
 _SHOWN = 3

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from parrot_core.data.dataset import DataSource
+from parrot_core.data.parts import DataSource
 from parrot_core.model import ParrotForConditionalGeneration
 from parrot_core.recipe import ChosenData, Part, Recipe, StageRecipe
 from parrot_core.training.batches import plan_batches

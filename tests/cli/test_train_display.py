@@ -1,6 +1,6 @@
 from parrot_cli.train_display import describe_first_batch
-from parrot_core.data.dataset import DataSetReport
 from parrot_core.data.first_batch import FirstBatch, Piece, ShownSample
+from parrot_core.data.parts import DataSetReport
 
 
 def test_what_is_learnt_stands_in_brackets_and_what_was_left_out_is_counted():

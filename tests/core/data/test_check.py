@@ -54,6 +54,8 @@ def test_a_good_file_has_no_faults(pictures: Path):
         ([1], "not-a-sample"),
         ({"id": "1"}, "not-a-sample"),
         ({"id": "1", "conversations": ["hello"]}, "not-a-sample"),
+        (sample(turns=[("human", "half: \ud83d"), ("gpt", "b")]), "not-unicode"),
+        (sample(language=["en"]), "unknown-language"),
         (sample(image=7, turns=[("human", "a"), ("gpt", "b")]), "not-a-sample"),
         ({"id": "1", "conversations": [{"value": "a"}]}, "missing-role"),
         (sample(turns=[("user", "a"), ("gpt", "b")]), "unknown-role"),

@@ -3,7 +3,8 @@ import pickle
 
 import pytest
 
-from parrot_core.data.dataset import DataSource, SampleSet
+from parrot_core.data.dataset import SampleSet
+from parrot_core.data.parts import DataSource
 from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError, UsageError
 
@@ -58,8 +59,10 @@ def test_no_folder_no_file_and_no_sample_are_told_apart(root):
         SampleSet(["one.jsonl"], root=root / "nowhere")
     with pytest.raises(MissingError, match=r"one\.jsonl"):
         SampleSet(["one.jsonl"], root=root)
-    with pytest.raises(UsageError, match=r"no sample in empty\.jsonl"):
-        SampleSet(["empty.jsonl"], root=root)
+    write(root, "one.jsonl", [record("1")])
+    for files in (["empty.jsonl"], ["one.jsonl", "empty.jsonl"]):
+        with pytest.raises(UsageError, match=r"no sample in empty\.jsonl"):
+            SampleSet(files, root=root)
 
 
 def test_named_data_sets_have_their_own_images_weights_and_counts(root, tiny):

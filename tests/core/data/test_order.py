@@ -74,7 +74,7 @@ def test_every_step_has_the_same_samples_on_any_number_of_processes(shares, seed
         ]
         for micro_batches in zip(*(list(rank) for rank in ranks), strict=True):
             for batch in micro_batches:
-                yield from ((draw.position, draw.index) for draw in batch if not draw.filler)
+                yield from ((draw.position, draw.sample) for draw in batch if not draw.filler)
 
     alone = sorted(steps(1))
     order = order_of(shares, seed=seed, batch_size=12, grouped=grouped)

@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from parrot_core.data import records
 from parrot_core.data.records import scan_records
@@ -79,3 +81,26 @@ def test_what_is_no_list_is_refused_with_a_way_out(tmp_path: Path):
     assert "jsonl" in caught.value.hint
     with pytest.raises(MissingError, match="no such data file"):
         scan_records(tmp_path / "b.json")
+
+
+def test_rows_of_parquet_are_records_and_are_counted_from_one(tmp_path: Path):
+    rows = [
+        {"id": number, "conversations": [{"from": "gpt", "value": f"{number} 猫"}], "image": None}
+        for number in range(2500)
+    ]
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=900)
+    read = []
+    found = list(scan_records(path, on_read=read.append))
+    assert [record.value for record in found] == rows
+    assert [record.line for record in found] == list(range(1, 2501))
+    assert found[7].origin == f"{path}:[7]"
+    assert read[-1] == path.stat().st_size
+
+
+def test_parquet_that_is_not_whole_is_refused(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.Table.from_pylist([{"id": 1}] * 100), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UsageError, match="not readable as Parquet"):
+        list(scan_records(path))
