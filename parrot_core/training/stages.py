@@ -18,7 +18,7 @@ from parrot_core.data.index import OnIndexing
 from parrot_core.data.order import OrderSampler
 from parrot_core.errors import UsageError
 from parrot_core.model import ParrotForConditionalGeneration
-from parrot_core.recipe import Part, Recipe, chosen_data
+from parrot_core.recipe import Part, Recipe, chosen_data, require_data_files
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.features import VisionFeatures
 from parrot_core.training.from_recipe import PARTS, engine_of, schedule_of, sharding_of, source_of
@@ -90,8 +90,10 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     ) as world:
         runs = Runs(output, world=world)
         runs.open()
+        chosen = chosen_data(recipe, stage)
+        require_data_files(chosen)
         samples = SampleSet(
-            [source_of(entry) for entry in chosen_data(recipe, stage)],
+            [source_of(entry) for entry in chosen],
             root=Path(recipe.data.folder),
             max_bad_samples=settings.max_bad_samples,
             on_progress=on_indexing if world.is_first else None,
