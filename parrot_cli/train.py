@@ -1,5 +1,6 @@
 """`parrot train`: one stage of a recipe."""
 
+import itertools
 import logging
 import sys
 from contextlib import nullcontext
@@ -16,9 +17,11 @@ from parrot_cli.output import (
     progress_bar,
     quieten_libraries,
 )
+from parrot_cli.train_display import describe_first_batch
 from parrot_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from parrot_core.data.first_batch import FirstBatch
     from parrot_core.data.index import Indexing
     from parrot_core.recipe import Recipe
     from parrot_core.training import Checkpoint, Progress
@@ -66,6 +69,13 @@ def train(
         list[str] | None,
         typer.Option("--set", help="key=value: overrides a value of the recipe; repeatable."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Prepare everything, show the first samples and what is learnt of them, stop.",
+        ),
+    ] = False,
     estimate: Annotated[
         bool,
         typer.Option(
@@ -105,22 +115,32 @@ def train(
             as_json=as_json,
         )
         return
+    if dry_run and stage == "language-model":
+        raise UsageError(
+            "the stage language-model learns its tokenizer first: nothing to show before that",
+            hint="--dry-run is for stages 1 and 2.",
+        )
+    dry: list[FirstBatch] | None = [] if dry_run else None
     folder = output or default_output(settings.name, stage, settings.model.language_model)
 
     with library_output_to_stderr():
         from parrot_cli.workers import Reporting, is_worker, start_workers
 
         working = is_worker()
-        count = 1 if working or stage == "language-model" else _processes(settings, processes)
-        if not working and stage != "language-model":
+        alone = working or dry_run or stage == "language-model"
+        count = 1 if alone else _processes(settings, processes)
+        if not working and not dry_run and stage != "language-model":
             _check_memory(settings, int(stage), count)
         if count > 1:
             _check_batch(settings, stage, count)
             start_workers(_as_arguments(stage, recipe, folder, resume, init_from, overrides), count)
         else:
             with Reporting(debug="--debug" in sys.argv) if working else nullcontext():
-                _train(settings, stage, folder, resume=resume, init_from=init_from)
-    if not working:
+                _train(settings, stage, folder, resume=resume, init_from=init_from, dry=dry)
+    if dry is not None:
+        for line in itertools.chain.from_iterable(map(describe_first_batch, dry)):
+            print_line(line)
+    elif not working:
         print_line(str(folder))
 
 
@@ -192,8 +212,15 @@ def _as_arguments(
 
 
 def _train(
-    recipe: "Recipe", stage: str, output: Path, *, resume: bool, init_from: Path | None
+    recipe: "Recipe",
+    stage: str,
+    output: Path,
+    *,
+    resume: bool,
+    init_from: Path | None,
+    dry: list["FirstBatch"] | None,
 ) -> None:
+    """Trains; or, where a list is given to put it into, only prepares the first batch."""
     quieten_libraries()
     from parrot_core.training import train_language_model, train_stage
 
@@ -204,6 +231,14 @@ def _train(
 
         def on_indexing(indexing: "Indexing") -> None:
             show(indexing.done, indexing.total, f"{indexing.task} of {indexing.file.name}")
+
+        def on_first_batch(first: "FirstBatch") -> bool:
+            if dry is not None:
+                dry.append(first)
+                return False
+            for line in describe_first_batch(first):
+                note(line)
+            return True
 
         if stage == "language-model":
             train_language_model(
@@ -224,6 +259,7 @@ def _train(
                 on_start=_print_parts,
                 on_resume=_print_resumed,
                 on_indexing=on_indexing,
+                on_first_batch=on_first_batch,
             )
 
 

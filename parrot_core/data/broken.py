@@ -1,6 +1,7 @@
 """Broken samples: none is passed over in silence, and no more than were allowed."""
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from parrot_core.data.images import ImageError
 from parrot_core.data.samples import Sample
 from parrot_core.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 10
 
@@ -42,6 +45,7 @@ class BrokenSamples:
         if sample.origin not in found:
             found[sample.origin] = error.problem
             self._append({"place": sample.origin, "id": sample.id, "problem": error.problem})
+            logger.warning("left out: %s: %s", sample.origin, error.problem)
         if self.known + len(found) > self.allowed:
             raise too_many(
                 list(found.items()), count=self.known + len(found), allowed=self.allowed
@@ -54,6 +58,12 @@ class BrokenSamples:
                 entry = json.loads(line)
                 self._found[entry["place"]] = entry["problem"]
         return self._found
+
+    def forget(self) -> None:
+        """Begins to count anew."""
+        self._found = {}
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
 
     def _append(self, entry: dict[str, str]) -> None:
         if self._file is None:

@@ -7,11 +7,13 @@ from typing import Literal, Protocol
 
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from parrot_core.data.broken import BrokenSamples
 from parrot_core.data.images import load_image
 from parrot_core.data.samples import ImageFile, Sample
-from parrot_core.errors import UsageError
+from parrot_core.data.sent import pack
+from parrot_core.errors import ParrotError, UsageError
 
 ROLE_IN_TEMPLATES = {"system": "system", "human": "user", "gpt": "assistant"}
 """LLaVA's roles, and what chat templates call them."""
@@ -85,6 +87,14 @@ class Collator:
         Raises:
             UsageError: naming the place of a sample that is broken or longer than allowed.
         """
+        try:
+            return self._make(samples)
+        except ParrotError as error:
+            if get_worker_info() is None:
+                raise
+            raise pack(error) from None
+
+    def _make(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         ready = [self._prepare(sample) for sample in samples]
         try:
             batch = self._encode(ready)

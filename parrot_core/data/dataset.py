@@ -2,7 +2,8 @@
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,8 @@ from parrot_core.data.samples import ImageFile, Sample
 from parrot_core.errors import MissingError, UsageError
 
 OverLong = Literal["drop", "truncate", "error"]
+
+logger = logging.getLogger(__name__)
 
 _DESCRIBED = 100  # broken records, beyond those allowed, of which it is found out what is wrong
 
@@ -180,14 +183,14 @@ class SampleSet(Dataset[Sample]):
         """Every image that a sample names, once, in order of first use; all in memory."""
         found: dict[ImageFile, None] = {}
         for part in self._parts:
-            for path in part.index.images(part.rows):
+            for _, path in part.index.images(part.rows):
                 found[ImageFile(part.source.images, path)] = None
         return tuple(found)
 
     @property
     def lengths(self) -> Rows:
         """Tokens of every sample, before any is cut; needs `measure`."""
-        return np.concatenate([_lengths(part).tokens[part.rows] for part in self._parts])
+        return np.concatenate([_lengths(part).tokens()[part.rows] for part in self._parts])
 
     def languages(self) -> dict[str, int]:
         """Samples per stated language."""
@@ -267,6 +270,21 @@ class SampleSet(Dataset[Sample]):
         limited._parts = [_limit(part, max_length, over_long) for part in self._parts]
         return limited
 
+    def without_images(self, faults: Mapping[ImageFile, str]) -> "SampleSet":
+        """Returns the samples that name none of these images.
+
+        Args:
+            faults: Images that turned out to be broken, and what is wrong with them.
+
+        Raises:
+            UsageError: if more samples name them than may be broken.
+        """
+        if not faults:
+            return self
+        remaining = copy.copy(self)
+        remaining._leave_out([_naming(part, faults) for part in self._parts])
+        return remaining
+
     def order(self, *, batch_size: int, seed: int, group_by_length: bool = True) -> SampleOrder:
         """Returns the order in which samples are seen; needs `measure` to group by length.
 
@@ -334,8 +352,21 @@ class SampleSet(Dataset[Sample]):
         if count > self.max_bad_samples:
             kind = kinds[0] if kinds and kinds[0] is not None and len(set(kinds)) == 1 else None
             raise too_many(found, count=count, allowed=self.max_bad_samples, image_kind=kind)
+        for place, problem in found:
+            logger.warning("left out: %s: %s", place, problem)
         self.broken = (*self.broken, *found)
         self._parts = parts
+
+
+def _naming(part: _Part, faults: Mapping[ImageFile, str]) -> _Faults:
+    """The samples of a part that name one of these images."""
+    found: _Faults = {}
+    named = part.index.images(part.rows)
+    for row, path in named:
+        fault = faults.get(ImageFile(part.source.images, path))
+        if fault is not None:
+            found.setdefault(row, (fault, "unreadable"))
+    return found
 
 
 def _lengths(part: _Part) -> Lengths:
@@ -345,7 +376,7 @@ def _lengths(part: _Part) -> Lengths:
 
 
 def _limit(part: _Part, max_length: int, over_long: OverLong) -> _Part:
-    tokens = _lengths(part).tokens[part.rows]
+    tokens = _lengths(part).tokens()[part.rows]
     long = tokens > max_length
     if not long.any():
         return part
@@ -357,7 +388,7 @@ def _limit(part: _Part, max_length: int, over_long: OverLong) -> _Part:
             f"{max_length:,} are allowed{more}",
             hint='Raise max_length, or set over_long to "drop" or "truncate".',
         )
-    cut = long & (_lengths(part).needed[part.rows] <= max_length)
+    cut = long & (_lengths(part).needed()[part.rows] <= max_length)
     if over_long == "drop":
         cut[:] = False
     kept = ~long | cut

@@ -114,16 +114,16 @@ class SampleIndex:
         for index, values in enumerate(self._chosen(rows), start=first):
             yield self._sample(values, image_root, dataset, index)
 
-    def images(self, rows: Rows) -> Iterator[str]:
-        """Yields the image paths of rows in ascending order, repeated ones each time."""
+    def images(self, rows: Rows) -> Iterator[tuple[int, str]]:
+        """Yields rows, which are in ascending order, each with every image path it names."""
         wanted = np.zeros(len(self), bool)
         wanted[rows] = True
         start = 0
         for (images,) in self._rows.columns("images"):
             if len(images.flatten()):
-                chosen = wanted[start : start + len(images)]
-                for paths in itertools.compress(images.to_pylist(), chosen):
-                    yield from paths
+                for row, paths in enumerate(images.to_pylist(), start=start):
+                    if wanted[row]:
+                        yield from ((row, path) for path in paths)
             start += len(images)
         self._rows.release()
 

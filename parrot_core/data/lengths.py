@@ -48,28 +48,39 @@ class Lengths:
         workers: Processes that measure, if it is worth it; None is one a core.
 
     Attributes:
-        tokens: For every row its tokens; 0 for broken ones.
-        needed: For every row, to how few tokens it can be cut and still teach something.
         unusable: Rows that cannot be encoded, and why.
     """
 
     def __init__(self, index: SampleIndex, measure: Measure, *, workers: int | None = None) -> None:
         ending = f"lengths-1-{measure.measurement_key()[:16]}.arrow"
-        found = index.open(ending, lambda path: _make(path, index, measure, workers))
-        tokens, needed = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+        self._found = index.open(ending, lambda path: _make(path, index, measure, workers))
         self.unusable: dict[int, str] = {}
         start = 0
-        for own, few, problems in found.columns("tokens", "needed", "problem"):
-            tokens.append(own.to_numpy())
-            needed.append(few.to_numpy())
+        for (problems,) in self._found.columns("problem"):
             if problems.null_count < len(problems):
                 stated = problems.is_valid().to_numpy(zero_copy_only=False)
                 for at in np.flatnonzero(stated).tolist():
                     self.unusable[start + at] = problems[at].as_py()
+            start += len(problems)
+        self._found.release()
+
+    def tokens(self) -> Rows:
+        """For every row its tokens; 0 for broken ones."""
+        return self._column("tokens")
+
+    def needed(self) -> Rows:
+        """For every row, to how few tokens it can be cut and still teach something."""
+        return self._column("needed")
+
+    def _column(self, name: str) -> Rows:
+        """Read anew each time: a million numbers are quickly read, and long kept."""
+        values = np.zeros(len(self._found), np.int32)
+        start = 0
+        for (own,) in self._found.columns(name):
+            values[start : start + len(own)] = own.to_numpy()
             start += len(own)
-        self.tokens: Rows = np.concatenate(tokens)
-        self.needed: Rows = np.concatenate(needed)
-        found.release()
+        self._found.release()
+        return values
 
 
 _Measured = list[tuple[int, int, str | None]]

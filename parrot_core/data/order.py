@@ -16,6 +16,7 @@ _BATCHES_IN_A_GROUP = 16
 _INDICES_AT_ONCE = 4096
 
 Indices = npt.NDArray[np.int64]
+_Kept = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ class SampleOrder:
         self._seed = seed
         self._batch_size = batch_size
         self._lengths = lengths
-        self._latest: tuple[int, Indices] | None = None
+        self._latest: tuple[int, _Kept] | None = None
 
     def __len__(self) -> int:
         """Samples of an epoch."""
@@ -76,10 +77,10 @@ class SampleOrder:
         epoch, at = divmod(position, len(self))
         return int(self.epoch(epoch)[at])
 
-    def epoch(self, number: int) -> Indices:
+    def epoch(self, number: int) -> _Kept:
         """The samples of an epoch (from 0), in order."""
         if self._latest is None or self._latest[0] != number:
-            self._latest = (number, self._compute(number))
+            self._latest = (number, self._compute(number).astype(np.int32))
         return self._latest[1]
 
     def _compute(self, epoch: int) -> Indices:

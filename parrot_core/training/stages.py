@@ -12,10 +12,11 @@ from torch import nn
 
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
+from parrot_core.data.first_batch import FirstBatch, show_samples
 from parrot_core.data.index import OnIndexing
-from parrot_core.data.order import OrderSampler
+from parrot_core.data.order import OrderSampler, SampleOrder
 from parrot_core.errors import UsageError
-from parrot_core.model import ParrotForConditionalGeneration
+from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
 from parrot_core.recipe import Part, Recipe, chosen_data, require_data_files
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.features import VisionFeatures
@@ -38,6 +39,9 @@ BROKEN_FILE = "broken.jsonl"
 """In the folder of a run: the samples that turned out to be broken while it learned from them."""
 
 
+_SHOWN = 3  # samples of the first batch
+
+
 def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     recipe: Recipe,
     stage: int,
@@ -49,6 +53,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     on_start: Callable[[dict[str, tuple[int, bool]]], None] | None = None,
     on_resume: Callable[[Checkpoint], None] | None = None,
     on_indexing: OnIndexing | None = None,
+    on_first_batch: Callable[[FirstBatch], bool] | None = None,
 ) -> Path:
     """Runs stage 1 or 2 of a recipe.
 
@@ -68,6 +73,8 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         on_start: Called with the parameters of each part, and whether it learns.
         on_resume: Called with the checkpoint that the run goes on from.
         on_indexing: Called while the data is read for the first time.
+        on_first_batch: Called with the first samples before the first step; returns whether to go
+            on and train.
 
     Returns:
         The folder of the checkpoint.
@@ -141,13 +148,17 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         features = None
         if settings.cache_vision_features:
             features = VisionFeatures(model, processor, samples.images, world=world)
+            samples = samples.without_images(features.broken)
+        broken = samples.broken_samples(output / BROKEN_FILE)
+        if checkpoint is None and world.is_first:
+            broken.forget()
         collate = Collator(
             processor,
             root=samples.root,
             max_length=settings.max_length,
             over_long="truncate" if settings.over_long == "truncate" else "error",
             features=features,
-            broken=samples.broken_samples(output / BROKEN_FILE),
+            broken=broken,
             stand_ins=samples.stand_ins,
         )
         order = samples.order(
@@ -155,6 +166,10 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             seed=recipe.seed,
             group_by_length=settings.group_by_length,
         )
+        if on_first_batch is not None and checkpoint is None and world.is_first:
+            first = _first_batch(samples, order, collate, processor, settings.global_batch_size)
+            if not on_first_batch(first):
+                return output
         after = checkpoint.step if checkpoint is not None else 0
         with log_file(output, after=after, active=world.is_first) as log:
             trained = train(
@@ -178,6 +193,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         facts = {
             "samples": len(samples),
             "data": [dataclasses.asdict(entry) for entry in samples.report()],
+            "broken_samples": len(samples.broken) + len(broken.found()),
             "languages": samples.languages(),
             "loss": trained.loss if trained.loss is not None else runs.last_loss(),
             "parameters": {name: count for name, (count, _) in parts.items()},
@@ -242,6 +258,23 @@ def _hold_in_float32(model: nn.Module) -> None:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+def _first_batch(
+    samples: SampleSet,
+    order: SampleOrder,
+    collate: Collator,
+    processor: ParrotProcessor,
+    batch_size: int,
+) -> FirstBatch:
+    some = [samples[order[at]] for at in range(min(_SHOWN, batch_size, len(order)))]
+    shown = show_samples(
+        some,
+        collate(some),
+        decode=processor.tokenizer.decode,
+        image_token_id=int(processor.image_token_id),  # type: ignore[arg-type]
+    )
+    return FirstBatch(data=samples.report(), batch_size=batch_size, samples=shown)
 
 
 def _check_languages(samples: SampleSet, recipe: Recipe) -> None:

@@ -3,7 +3,8 @@
     python tests/benchmarks/data_index.py [--samples 1300000] [--folder DIR] [--no-json]
 
 The samples are as many as Table 3 of the paper has, made up of words in six languages, two thirds
-of a kilobyte each, all with the same small picture: the index does not look into pictures. Measured are
+of a kilobyte each, all with the same small picture, since the index does not look into pictures.
+Measured are
 
 - `index`: making the index of the JSON file, once, in one process: seconds, peak memory, and the
   lengths in tokens of the first samples with the tokenizer of `recipes/tiny.toml`;

@@ -201,7 +201,7 @@ def test_an_index_goes_to_another_process_as_its_path(tmp_path, cache):
     index = SampleIndex(path, cache=cache, on_progress=lambda _: None)
     sent = pickle.dumps(index)
     assert len(sent) < 20_000
-    assert sample(pickle.loads(sent), 1999) == sample(index, 1999)  # noqa: S301
+    assert sample(pickle.loads(sent), 1999) == sample(index, 1999)
 
 
 def test_progress_ends_where_the_file_does(tmp_path, cache):
