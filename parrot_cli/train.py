@@ -131,7 +131,7 @@ def train(
         working = is_worker()
         alone = working or dry_run or stage == "language-model"
         count = 1 if alone else _processes(settings, processes)
-        if not working and stage != "language-model":
+        if not working and not dry_run and stage != "language-model":
             _check_memory(settings, int(stage), count)
         if count > 1:
             _check_batch(settings, stage, count)
