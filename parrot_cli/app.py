@@ -17,6 +17,7 @@ from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.output import print_error
 from parrot_cli.recipe import app as recipe_app
+from parrot_cli.serve import serve
 from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import ParrotError
@@ -35,6 +36,7 @@ data_app.command("demo")(data_demo)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.command()(chat)
+app.command()(serve)
 app.command("inspect-experts")(inspect_experts)
 app.command()(convert)
 app.command()(demo)

@@ -22,12 +22,13 @@ def choose_checkpoint(given: Path | None) -> Path:
         except (OSError, ValueError) as error:
             note(f"{path} is not readable and is passed over: {error}")
             continue
-        if run.get("stage") == "2":
+        if isinstance(run, dict) and run.get("stage") == "2":
             finished.append((str(run.get("finished", "")), path.parent))
     if not finished:
         raise MissingError(
             "no trained checkpoint below runs/",
-            hint="Train one with `parrot demo`, or name one with --model.",
+            hint="Train one with `parrot demo`, or name a published one's folder with --model "
+            "(`parrot convert` brings it into Parrot's format).",
         )
     newest = max(finished)[1]
     note(f"uses {newest}, the newest trained checkpoint")

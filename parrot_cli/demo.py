@@ -101,6 +101,7 @@ def _all_steps(settings: "Recipe", run: _Run, output: Path, cache: Path) -> dict
         "seed": settings.seed,
         "held_out_style": manifest["styles"]["test"],
         "chance": {"naming": 0.25, "yes_no_pairs": 0.25},
+        "answered_by": {form: report.prompt["answer_by"] for form, report in reports.items()},
         "free_answers": answers,
         **routing,
     }
@@ -184,25 +185,14 @@ def _ask_about_pictures(checkpoint: Path, data: Path, settings: "Recipe") -> lis
 
 def _inspect(checkpoint: Path, output: Path) -> dict[str, Any]:
     """Routes the naming questions of every language, which training never saw."""
-    from parrot_cli.inspect_experts import save_routing
+    from parrot_cli.inspect_experts.files import save_inspection
     from parrot_core.generation import load_for_use
-    from parrot_core.inspection import (
-        benchmark_conversations,
-        language_told_by_routing,
-        routing_by_language,
-        summarise,
-    )
+    from parrot_core.inspection import benchmark_conversations, inspect
 
     tables = sorted((output / "data" / "benchmarks").glob("emoji_naming_*.tsv"))
-    conversations = benchmark_conversations(tables)
-    routed = routing_by_language(*load_for_use(checkpoint), conversations)
-    summary = summarise(routed)
-    told = language_told_by_routing(routed)
-    save_routing(summary, told, output)
-    return {
-        "routing": {language: list(entry.mean) for language, entry in summary.items()},
-        "language_told_by_routing": told,
-    }
+    found = inspect(*load_for_use(checkpoint), benchmark_conversations(tables))
+    save_inspection(found, output)
+    return {"routing": found.means, "language_told_by_routing": found.language_told}
 
 
 def _accuracy(reports: "dict[str, Report]", settings: "Recipe") -> dict[str, Any]:
@@ -236,16 +226,21 @@ def _with_interval(figure: dict[str, float]) -> str:
 
 
 _COLUMNS = ["language", "4-way naming (95 % interval)", "Yes/No pairs (95 % interval)"]
+_HOW = (
+    "Naming: of four names, the one that is the likeliest answer to the bare question. Yes/No: the "
+    "answer that the model writes; a pair counts if both of its answers are right."
+)
 
 
 def _print_report(report: dict[str, Any], output: Path) -> None:
-    from parrot_cli.inspect_experts import print_histogram
+    from parrot_cli.inspect_experts.display import print_histogram
 
     if report["routing"]:
         print_histogram(report["routing"])
     style = report["held_out_style"]
     title = f"Pictures in the style of {style}, never seen in training; chance is 25 %"
     print_table(_COLUMNS, _rows(report), title=title)
+    note(_HOW)
     first = report["free_answers"][0]
     print_line(f"{first['image']}: {TURKISH_QUESTION} {first['answers'].get('tr', '')}")
     if "language_told_by_routing" in report:
@@ -262,6 +257,7 @@ def _as_markdown(report: dict[str, Any]) -> str:
         "# A small Parrot, trained on this machine",
         "",
         f"Held-out art style: {report['held_out_style']}. Seed: {report['seed']}. Chance: 25 %.",
+        _HOW,
         "",
         _markdown_row(_COLUMNS),
         _markdown_row(["---"] * len(_COLUMNS)),

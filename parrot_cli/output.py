@@ -104,6 +104,14 @@ def quieten_libraries() -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look, and tell
 
 
+def hide_progress_from_logs() -> None:
+    """Switches transformers' bars off where stderr is no terminal, and they would be many lines."""
+    if not sys.stderr.isatty():
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # typed in part
+
+
 def print_error(problem: str, *, hint: str | None) -> None:
     """Writes an error, and what to do about it, to stderr."""
     note(f"error: {problem}")

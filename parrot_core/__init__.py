@@ -9,6 +9,7 @@ Rooms, in the direction in which imports may point (`tests/test_architecture.py`
 - `machine`: what this machine has;
 - `benchmarks`: questions, matching of answers, scores;
 - `generation`, `inspection`: answers and routing from a trained model;
+- `serving`: such a model for other programs and for a browser;
 - `training`: the stages of Algorithm 1.
 """
 

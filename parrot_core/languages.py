@@ -8,7 +8,7 @@ import functools
 import math
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from parrot_core.errors import UsageError
@@ -286,24 +286,56 @@ def _by_letters(text: str, possible: Sequence[str]) -> list[str]:
 
 def _shares(text: str, possible: Sequence[str]) -> dict[str, float]:
     """Returns how likely a text is in each language, if it is in one of them (sums to 1)."""
-    from langdetect.utils.ngram import NGram
-
-    profiles, rows = _profiles()
-    columns = [rows[_PROFILE_NAMES.get(code, code)] for code in possible]
-    sums = [0.0] * len(columns)
-    window = NGram()
-    for letter in f" {text} ":
-        window.add_char(letter)
-        for length in (1, 2, 3):
-            group = window.get(length)
-            frequencies = profiles.get(group) if group else None
-            if frequencies is not None:
-                for place, column in enumerate(columns):
-                    sums[place] += math.log(frequencies[column] + _UNSEEN)
+    languages = tuple(possible)
+    logarithms = [_logarithms(group, languages) for group in _letter_groups(text)]
+    # Summed in the order of the text: another order could round differently.
+    sums = [sum(column) for column in zip(*filter(None, logarithms), strict=True)]
+    sums = sums or [0.0] * len(languages)
     highest = max(sums)
     weights = [math.exp(value - highest) for value in sums]
     whole = sum(weights)
     return {code: weight / whole for code, weight in zip(possible, weights, strict=True)}
+
+
+def _letter_groups(text: str) -> Iterator[str]:
+    """Yields groups of one to three letters as langdetect's profiles count them.
+
+    A group does not reach over the end of a word, and none ends within letters that are all
+    capitals (abbreviations).
+    """
+    for word in "".join(map(_profile_letter, text)).split(" "):
+        if not word:
+            continue
+        padded = f" {word} "
+        for end in range(2, len(padded) + 1):
+            letter = padded[end - 1]
+            if letter.isupper() and padded[end - 2].isupper():
+                continue
+            if letter != " ":
+                yield letter
+            yield padded[end - 2 : end]
+            if end > 2:
+                yield padded[end - 3 : end]
+
+
+@functools.cache  # there are only so many letters
+def _profile_letter(letter: str) -> str:
+    from langdetect.utils.ngram import NGram
+
+    normalized: str = NGram.normalize(letter)
+    return normalized
+
+
+@functools.lru_cache(maxsize=20_000)
+def _logarithms(group: str, languages: tuple[str, ...]) -> tuple[float, ...] | None:
+    """Returns the logarithms of a group's frequencies, or None if no profile has it."""
+    profiles, rows = _profiles()
+    frequencies = profiles.get(group)
+    if not frequencies:
+        return None
+    return tuple(
+        math.log(frequencies[rows[_PROFILE_NAMES.get(code, code)]] + _UNSEEN) for code in languages
+    )
 
 
 _PROFILE_NAMES = {"zh": "zh-cn"}

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +18,11 @@ from transformers import (
 
 from parrot_core.data.cache import CACHE_VARIABLE
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, join_parrot
+from tests.picture_server import serve_pictures
+
+# A busy machine is no fault of the program's: how long an example takes is not tested.
+hypothesis.settings.register_profile("parrot", deadline=None)
+hypothesis.settings.load_profile("parrot")
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
@@ -127,3 +133,10 @@ def tiny() -> SimpleNamespace:
 def parrot() -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
     """A shared model for tests that do not change it."""
     return tiny_parrot()
+
+
+@pytest.fixture
+def picture_server(tiny):
+    """A server of pictures on the loopback interface, well-behaved and not."""
+    with serve_pictures(tiny.image(7)) as server:
+        yield server

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "benchmarks": BASE | {"data"},
     "generation": BASE | {"data", "model"},
     "inspection": BASE | {"benchmarks", "data", "generation", "model"},
+    "serving": BASE | {"data", "generation", "inspection", "model"},
     "training": BASE | {"data", "machine", "model", "recipe"},
 }
 """By room; `parrot_core` is the package itself, which has the version and imports nothing."""

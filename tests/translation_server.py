@@ -186,13 +186,15 @@ class TranslationServer:
                 self.headers.append(headers)
                 self.bodies.append(body)
             await asyncio.sleep(self.latency)
-            if path != "/v1/chat/completions":
+            if not path.endswith("/v1/chat/completions"):  # a proxy is asked for whole URLs
                 return self._send(writer, 404, {"error": {"message": "no such path"}})
             return await self._misbehave_or_answer(body, headers, writer)
         finally:
             self.in_flight -= 1
 
-    def special(self, body: dict, headers: dict) -> tuple[int, dict] | None:
+    def special(
+        self, body: dict, headers: dict
+    ) -> tuple[int, dict] | tuple[int, dict, dict] | None:
         """Overridden by tests that want one certain response."""
 
     async def _misbehave_or_answer(self, body: dict, headers: dict, writer) -> bool:

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from parrot_cli.data.translation_options import dearest, known_price, make_settings, make_worker
+from parrot_cli.data.translation_report import run_shown
+
 
 def build_benchmark(
     files: Annotated[
@@ -55,17 +58,9 @@ def build_benchmark(
     Questions without a picture, about code or about English words are left out, categories are
     balanced, and what remains is translated like training data. Run it again to go on.
     """
-    from parrot_cli.data.translate import (
-        dearest,
-        known_price,
-        line,
-        make_settings,
-        make_worker,
-    )
-    from parrot_cli.output import live_line, note, print_json, print_line, print_table
+    from parrot_cli.output import note, print_json, print_line, print_table
     from parrot_core.languages import parse_languages
     from parrot_core.translation import Limits
-    from parrot_core.translation import translate as run_job
     from parrot_core.translation.benchmark import (
         DROPPED,
         read_items,
@@ -104,19 +99,17 @@ def build_benchmark(
         key=os.environ.get(key_variable) or None,
         price=tokens_price,
     )
-    with live_line() as show:
-        report = run_job(
-            source,
-            out,
-            languages=languages,
-            worker=worker,
-            settings=settings,
-            limits=Limits(
-                concurrency=concurrency,
-                max_cost=None if max_cost is None else round(max_cost * 1e9),
-            ),
-            on_progress=lambda progress: show(line(progress)),
-        )
+    report = run_shown(
+        source,
+        out,
+        languages=languages,
+        worker=worker,
+        settings=settings,
+        limits=Limits(
+            concurrency=concurrency,
+            max_cost=None if max_cost is None else round(max_cost * 1e9),
+        ),
+    )
     if not report.complete:
         for code, part in report.languages.items():
             note(f"{code}: {part.missing} entries without a translation, {part.waiting} wait")

@@ -3,29 +3,25 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from parrot_cli.charts import COLOURS, DASHES, MARKERS, new_figure, save_figure
 from parrot_core.benchmarks.export import describe
 
 if TYPE_CHECKING:
     from parrot_core.benchmarks import Report
 
-# Okabe and Ito's palette, made for colour-blind readers; dashes tell lines apart without colour.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
-_DASHES = ("-", "--", "-.", ":")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
 
 def draw_languages(report: "Report", path: Path) -> None:
     """Draws a bar per language, its 95 % interval as a whisker, its figure above."""
-    figure = _figure(max(4.0, 1.1 * len(report.languages) + 2), 4.2)
+    figure = new_figure(max(4.0, 1.1 * len(report.languages) + 2), 4.2)
     axes = figure.add_subplot()
     entries = list(report.languages.values())
     values = [0.0 if math.isnan(entry.value) else 100 * entry.value for entry in entries]
     below = [max(0.0, v - 100 * entry.low) for v, entry in zip(values, entries, strict=True)]
     above = [max(0.0, 100 * entry.high - v) for v, entry in zip(values, entries, strict=True)]
     places = range(len(entries))
-    axes.bar(places, values, 0.7, color=_COLOURS[0])
+    axes.bar(places, values, 0.7, color=COLOURS[0])
     axes.errorbar(places, values, yerr=[below, above], fmt="none", ecolor="#333333", capsize=3)
     for place, (value, rise) in enumerate(zip(values, above, strict=True)):
         axes.annotate(
@@ -41,7 +37,7 @@ def draw_languages(report: "Report", path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(f"{report.benchmark}: {report.model}", fontsize=11)
     figure.supxlabel(describe(report), fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_radar(
@@ -57,7 +53,7 @@ def draw_radar(
     """
     names = list(dict.fromkeys(axis for values in series.values() for axis in values))
     angles = [2 * math.pi * place / len(names) for place in range(len(names))]
-    figure = _figure(6.0, 5.6)
+    figure = new_figure(6.0, 5.6)
     axes = figure.add_subplot(projection="polar")
     axes.set_theta_offset(math.pi / 2)
     axes.set_theta_direction(-1)
@@ -66,9 +62,9 @@ def draw_radar(
         axes.plot(
             [*angles, angles[0]],
             [*heights, heights[0]],
-            color=_COLOURS[number % len(_COLOURS)],
-            linestyle=_DASHES[number % len(_DASHES)],
-            marker=_MARKERS[number % len(_MARKERS)],
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=DASHES[number % len(DASHES)],
+            marker=MARKERS[number % len(MARKERS)],
             label=label,
         )
     axes.set_xticks(angles, names)
@@ -76,19 +72,4 @@ def draw_radar(
     axes.set_title(f"{title} (%)", fontsize=11)
     figure.legend(loc="outside upper right", frameon=False, fontsize=8)
     figure.supxlabel(caption, fontsize=7)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:  # noqa: ANN401 - matplotlib is imported late
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - as above
-    """Saves a picture that is the same twice: no date is written into it."""
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(path, dpi=150, metadata=metadata)
+    save_figure(figure, path)

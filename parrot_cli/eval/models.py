@@ -48,7 +48,7 @@ def _load_parrot(
     import torch
     import transformers
 
-    from parrot_core.generation import answer, ask, load_for_use
+    from parrot_core.generation import answer, ask, load_for_use, weigh
 
     model, processor = load_for_use(folder, device=device)
 
@@ -58,6 +58,16 @@ def _load_parrot(
         ]
         answers = answer(model, processor, conversations, max_new_tokens=max_new_tokens)
         return [one.text for one in answers]
+
+    def weigh_batch(
+        texts: Sequence[str],
+        images: Sequence[Sequence["Image"]],
+        candidates: Sequence[Sequence[str]],
+    ) -> list[list[float]]:
+        conversations = [
+            ask(text, images=pictures) for text, pictures in zip(texts, images, strict=True)
+        ]
+        return weigh(model, processor, conversations, candidates)
 
     return LocalAnswerer(
         identity={
@@ -71,4 +81,5 @@ def _load_parrot(
         },
         batch_size=batch_size,
         answer_batch=answer_batch,
+        weigh_batch=weigh_batch,
     )

@@ -53,6 +53,13 @@ def evaluate(
     prompt_style: Annotated[
         str | None, typer.Option(help="parrot, vlmevalkit or plain. [default: the benchmark's]")
     ] = None,
+    answer_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Options are answered in text, which is read, or by their likelihood. "
+            "[default: the benchmark's]"
+        ),
+    ] = None,
     prompt_language: Annotated[
         str, typer.Option(help="Language of the instructions: native or english.")
     ] = "native",
@@ -154,6 +161,7 @@ def evaluate(
             form=form,
             prompt_style=prompt_style,
             prompt_language=prompt_language,
+            answer_by=answer_by,
             image_root=image_root,
             share=Share.parse(share),
             judge=judge,
@@ -273,7 +281,7 @@ def _translator(
     concurrency: int,
     folder: Path,
 ) -> "JournalTranslator":
-    from parrot_cli.data.translate import known_price, make_worker
+    from parrot_cli.data.translation_options import known_price, make_worker
     from parrot_cli.eval.translation import JournalTranslator
     from parrot_core.translation import Limits
 

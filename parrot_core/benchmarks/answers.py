@@ -35,8 +35,11 @@ def digest_of_file(path: Path) -> str:
 def digest_of_prompts(prompts: Sequence[Prompt]) -> str:
     """Returns the SHA-256 of what is asked, words and pictures' places."""
     digest = hashlib.sha256()
+    row: tuple[object, ...]
     for prompt in prompts:
         row = (prompt.key, prompt.language, prompt.text, [image.key for image in prompt.images])
+        if prompt.candidates:
+            row = (*row, dict(prompt.candidates))
         digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8"))
     return digest.hexdigest()
 

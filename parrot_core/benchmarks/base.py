@@ -1,9 +1,11 @@
 """What every benchmark is made of: questions, the prompts they become, and who answers them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from parrot_core.errors import UsageError
 
 UNDETERMINED = "und"
 """ISO 639's code for a language that is not known: a table that does not say which it is in."""
@@ -79,12 +81,28 @@ class Prompt:
         language: Code of the question's language.
         text: The words.
         images: The pictures, which stand before the words.
+        candidates: Option texts by letter, if one of them is to be chosen by its likelihood as the
+            answer, which is then the letter; the words do not list them.
     """
 
     key: str
     language: str
     text: str
     images: tuple[ImageSource, ...] = ()
+    candidates: Mapping[str, str] = field(default_factory=dict)
+
+
+def refuse_candidates(prompts: Sequence[Prompt], *, name: object) -> None:
+    """Refuses prompts with candidates, for models that do not tell how likely an answer is.
+
+    Raises:
+        UsageError: if there are any.
+    """
+    if any(prompt.candidates for prompt in prompts):
+        raise UsageError(
+            f"{name} does not tell how likely an answer is",
+            hint="Have it write its answers: --answer-by text.",
+        )
 
 
 class Answerer(Protocol):
@@ -117,6 +135,7 @@ class Benchmark:
         languages: Codes of the languages that it has.
         form: How it is scored, one of `forms.FORMS`; None if the table decides.
         prompt_style: How questions are put, one of `prompts.STYLES`.
+        answer_by: How options are answered, one of `prompts.ANSWER_BY`.
         source: Where its tables are published, `{language}` in the toolkit's spelling, if known.
         note: What a reader of its figures should know.
     """
@@ -127,6 +146,7 @@ class Benchmark:
     languages: tuple[str, ...] = ("en",)
     form: str | None = None
     prompt_style: str = "parrot"
+    answer_by: str = "text"
     source: str | None = None
     note: str | None = None
 

@@ -1,6 +1,8 @@
 """The embedded benchmark: emoji of an art style that training never saw, in six languages.
 
-The pictures are asked about as they were in training: the bare question, with its options.
+The pictures are asked about as they were in training, with the bare question. Of four names the
+one is taken that the model finds the most likely answer: models this small name what they see, and
+have not the room to read a list of options as well.
 """
 
 from parrot_core.benchmarks.base import Benchmark
@@ -13,6 +15,7 @@ EMOJI_NAMING = Benchmark(
     languages=PAPER_LANGUAGES,
     form="multiple choice",
     prompt_style="plain",
+    answer_by="likelihood",
 )
 EMOJI_YESNO = Benchmark(
     name="emoji-yesno",

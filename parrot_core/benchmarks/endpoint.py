@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from parrot_core.benchmarks.base import Prompt
+from parrot_core.benchmarks.base import Prompt, refuse_candidates
 from parrot_core.errors import RemoteError, UsageError
 
 _log = logging.getLogger(__name__)
@@ -158,7 +158,12 @@ class EndpointAnswerer:
         """Does nothing: pictures are sent as they are."""
 
     def answer(self, prompts: Sequence[Prompt]) -> Iterator[str]:
-        """Yields answers in the order of the prompts, as soon as each is there."""
+        """Yields answers in the order of the prompts, as soon as each is there.
+
+        Raises:
+            UsageError: if a prompt has candidates; endpoints do not say how likely they are.
+        """
+        refuse_candidates(prompts, name=self.endpoint.model)
         with ThreadPoolExecutor(self.concurrency) as pool:
             yield from pool.map(self._answer_one, prompts)
 

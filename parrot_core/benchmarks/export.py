@@ -14,7 +14,7 @@ from parrot_core.errors import UsageError
 
 COLUMNS = (
     "benchmark", "model", "origin", "form", "scorer", "prompt_style", "prompt_language",
-    "language", "split", "category", "value", "low", "high", "n", "unreadable",
+    "answer_by", "language", "split", "category", "value", "low", "high", "n", "unreadable",
 )  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def as_csv(report: Report) -> str:
         report.scorer,
         report.prompt.get("style", ""),
         report.prompt.get("language", ""),
+        report.prompt.get("answer_by", ""),
     )
     for code, entry in report.languages.items():
         unreadable = "" if entry.unreadable.n == 0 else entry.unreadable.value
@@ -99,7 +100,8 @@ def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
 def describe(report: Report) -> str:
     """Says in a line how the figures came about."""
     prompt = (
-        f"prompt {report.prompt['style']} ({report.prompt['language']})"
+        f"prompt {report.prompt['style']} ({report.prompt['language']}), "
+        f"answers by {report.prompt['answer_by']}"
         if report.prompt
         else "answers collected elsewhere"
     )

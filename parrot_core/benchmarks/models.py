@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parrot_core.benchmarks.base import ImageSource, Prompt
+from parrot_core.benchmarks.base import ImageSource, Prompt, refuse_candidates
 from parrot_core.errors import MissingError, ParrotError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ _DECODERS = 4  # threads; Pillow decodes without Python's lock
 AnswerBatch = Callable[[Sequence[str], Sequence[Sequence["Image"]]], Sequence[str]]
 """Words and pictures of each prompt of a batch; returns an answer for each."""
 
+WeighBatch = Callable[
+    [Sequence[str], Sequence[Sequence["Image"]], Sequence[Sequence[str]]], Sequence[Sequence[float]]
+]
+"""The same and the candidates of each prompt; returns the log-likelihood of each."""
+
 
 @dataclass(kw_only=True)
 class LocalAnswerer:
@@ -31,11 +36,13 @@ class LocalAnswerer:
         identity: What its answers depend on; `name` is what tables call it.
         batch_size: How many prompts it takes at once.
         answer_batch: The model.
+        weigh_batch: The model, asked how likely given answers are; None if it cannot say.
     """
 
     identity: dict[str, object]
     batch_size: int
     answer_batch: AnswerBatch
+    weigh_batch: WeighBatch | None = None
     _ahead: dict[str, "Future[list[Image]]"] = field(default_factory=dict, init=False)
     _pool: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(_DECODERS), init=False
@@ -52,11 +59,22 @@ class LocalAnswerer:
 
         Raises:
             ImageError: with the question, if a picture cannot be decoded.
+            UsageError: if likelihoods are asked of a model that has none to tell.
         """
         self.prepare(prompts)
         images = [self._ahead.pop(prompt.key).result() for prompt in prompts]
         texts = [prompt.text for prompt in prompts]
-        yield from self.answer_batch(texts, images)
+        if not any(prompt.candidates for prompt in prompts):
+            yield from self.answer_batch(texts, images)
+            return
+        if self.weigh_batch is None:
+            refuse_candidates(prompts, name=self.identity["name"])
+            return
+        options = [list(prompt.candidates.values()) for prompt in prompts]
+        weighed = self.weigh_batch(texts, images, options)
+        for prompt, weights in zip(prompts, weighed, strict=True):
+            letters = list(prompt.candidates)
+            yield letters[weights.index(max(weights))]
 
 
 def decode_pictures(prompt: Prompt) -> "list[Image]":

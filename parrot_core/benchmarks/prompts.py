@@ -4,6 +4,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
@@ -14,6 +15,10 @@ STYLES = {
     "parrot": "the question, its options, and the authors' instruction",
     "vlmevalkit": "the toolkit's own, in English whatever the language",
     "plain": "the question and its options, and nothing else",
+}
+ANSWER_BY = {
+    "text": "the model is shown the options and writes its answer, which is read",
+    "likelihood": "the model sees no options; the most likely one as an answer is taken",
 }
 PROMPT_LANGUAGES = ("native", "english")
 
@@ -43,7 +48,12 @@ def check_style(style: str) -> str:
 
 
 def build_prompts(
-    questions: Sequence[Question], *, style: str, language: str = "native", form: str
+    questions: Sequence[Question],
+    *,
+    style: str,
+    language: str = "native",
+    form: str,
+    answer_by: str = "text",
 ) -> list[Prompt]:
     """Puts questions into words.
 
@@ -52,11 +62,16 @@ def build_prompts(
         style: One of `STYLES`.
         language: `native`, or `english` for instructions in English (Table 10's other way).
         form: As in `forms.FORMS`; `judged` questions are put as they are.
+        answer_by: One of `ANSWER_BY`; questions without options are always answered in text.
 
     Raises:
-        UsageError: if there is no such style or prompt language.
+        UsageError: if there is no such style, prompt language or way to answer.
     """
     check_style(style)
+    if answer_by not in ANSWER_BY:
+        raise UsageError(
+            f"unknown way to answer {answer_by!r}", hint=f"One of: {', '.join(ANSWER_BY)}."
+        )
     if language not in PROMPT_LANGUAGES:
         raise UsageError(
             f"unknown prompt language {language!r}", hint=f"One of: {', '.join(PROMPT_LANGUAGES)}."
@@ -65,10 +80,13 @@ def build_prompts(
         Prompt(
             key=question.key,
             language=question.language,
-            text=prompt_text(question, style=style, language=language, form=form),
+            text=prompt_text(asked, style=style, language=language, form=form),
             images=question.images,
+            candidates=question.options if by_likelihood else {},
         )
         for question in questions
+        for by_likelihood in [answer_by == "likelihood" and bool(question.options)]
+        for asked in [replace(question, options={}) if by_likelihood else question]
     ]
 
 

@@ -38,6 +38,7 @@ class Settings:
         form: One of `forms.FORMS`; None takes the benchmark's, or what the table shows.
         prompt_style: One of `prompts.STYLES`; None takes the benchmark's.
         prompt_language: `native` or `english`.
+        answer_by: One of `prompts.ANSWER_BY`; None takes the benchmark's.
         image_root: Folder that `image_path` is relative to; None is the table's own.
         share: This process's part of the work.
         judge: Who rates free answers.
@@ -48,6 +49,7 @@ class Settings:
     form: str | None = None
     prompt_style: str | None = None
     prompt_language: str = "native"
+    answer_by: str | None = None
     image_root: Path | None = None
     share: Share = field(default_factory=Share)
     judge: Judge | None = None
@@ -70,6 +72,7 @@ class Task:
     questions: tuple[Question, ...]
     form: str
     prompt_style: str
+    answer_by: str = "text"
     notes: tuple[str, ...] = ()
 
 
@@ -79,6 +82,7 @@ def load_task(
     languages: Sequence[str] | None,
     settings: Settings,
     with_pictures: bool = True,
+    to_be_scored: bool = True,
 ) -> Task:
     """Reads the questions of a named benchmark or of tables.
 
@@ -87,6 +91,7 @@ def load_task(
         languages: Codes; None is every language of the benchmark or table.
         settings: As for `run`.
         with_pictures: Scoring someone's answers needs no pictures.
+        to_be_scored: False where only the questions matter, which then need no judge.
 
     Raises:
         ParrotError: if the benchmark is unknown or its tables are missing or faulty.
@@ -116,7 +121,7 @@ def load_task(
     )
     name = known.name if known else _common_name(tuple(tables))
     form = settings.form or (known.form if known else None) or detect_form(questions)
-    if form == "judged" and settings.judge is None:
+    if to_be_scored and form == "judged" and settings.judge is None:
         raise UsageError(
             f"{name} has free answers, which only a judge can rate",
             hint="Name a judge with --judge-url and --judge-model.",
@@ -128,6 +133,7 @@ def load_task(
         questions=questions,
         form=check_form(form),
         prompt_style=settings.prompt_style or (known.prompt_style if known else "parrot"),
+        answer_by=settings.answer_by or (known.answer_by if known else "text"),
         notes=(known.note,) if known and known.note else (),
     )
 
@@ -175,13 +181,19 @@ def run(
         style=task.prompt_style,
         language=settings.prompt_language,
         form=task.form,
+        answer_by=task.answer_by,
     )
+    how = {
+        "style": task.prompt_style,
+        "language": settings.prompt_language,
+        "answer_by": task.answer_by,
+    }
     data = {path.name: digest_of_file(path) for path in task.tables}
     identity = {
         "benchmark": task.name,
         "data": data,
         "prompts": digest_of_prompts(prompts),
-        "prompt": {"style": task.prompt_style, "language": settings.prompt_language},
+        "prompt": how,
         "model": answerer.identity,
         "batch_size": answerer.batch_size,
         "parrot": __version__,
@@ -192,7 +204,7 @@ def run(
     provenance = Provenance(
         benchmark=task.name,
         model=str(answerer.identity.get("name", "model")),
-        prompt={"style": task.prompt_style, "language": settings.prompt_language},
+        prompt=how,
         fingerprint=fingerprint,
         data=data,
         notes=task.notes,

@@ -59,7 +59,10 @@ class ViaTranslation:
             places = [place for place, prompt in enumerate(prompts) if prompt.language == language]
             english = self._into_english([prompts[place].text for place in places], language)
             for place, text in zip(places, english, strict=True):
-                asked[place] = replace(prompts[place], text=text)
+                options = prompts[place].candidates
+                names = self._into_english(list(options.values()), language)
+                candidates = dict(zip(options, names, strict=True))
+                asked[place] = replace(prompts[place], text=text, candidates=candidates)
         answers = list(self.answerer.answer(asked))
         for language in _foreign(prompts):
             places = [

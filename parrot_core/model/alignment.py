@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def guide(query: Tensor, text: Tensor, *, mask: Tensor) -> Tensor:
+def guide(query: Tensor, text: Tensor, *, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Equation 2: each image's [CLS] token attends to the words that guide it.
 
     softmax(H_v^cls · H_tᵀ / √C) · H_t, with keys and values both the word embeddings. The softmax
@@ -21,11 +21,12 @@ def guide(query: Tensor, text: Tensor, *, mask: Tensor) -> Tensor:
         mask: bool[M, N], true where a token guides; at least one per row.
 
     Returns:
-        float[M, C], H'_v.
+        H'_v float[M, C], and the attention float32[M, N] that the words get: rows sum to 1, and
+        what does not guide has 0.
     """
     scores = torch.einsum("mc,mnc->mn", query, text).float() / query.shape[-1] ** 0.5
     weights = scores.masked_fill(~mask, float("-inf")).softmax(dim=-1)
-    return torch.einsum("mn,mnc->mc", weights.to(text.dtype), text)
+    return torch.einsum("mn,mnc->mc", weights.to(text.dtype), text), weights
 
 
 def route(guided: Tensor, weight: Tensor) -> Tensor:
@@ -105,7 +106,9 @@ class LanguageExperts(nn.Module):
             self.up_bias = nn.Parameter(torch.empty(num_experts, intermediate_size))
             self.down_bias = nn.Parameter(torch.empty(num_experts, hidden_size))
 
-    def forward(self, visual: Tensor, guided: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, visual: Tensor, guided: Tensor, *, active: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Equations 3 and 4: MoE(H_v) = Σ_i P_i · E_i(H_v) over the k most probable experts.
 
         The weighted sum is moved inside: hidden units are scaled by their expert's P_i, and one
@@ -114,15 +117,20 @@ class LanguageExperts(nn.Module):
         Args:
             visual: float[M, V, C], H_v.
             guided: float[M, C], H'_v; all V tokens of an image share what it is routed to.
+            active: bool[E], false for experts whose term of the sum is left out (ablation): the
+                others keep their P_i. Left out, all take part.
 
         Returns:
             MoE(H_v) float[M, V, C], and P float32[M, E] before the selection.
         """
         routing_weights = route(guided, self.router)
         if self.num_experts_per_tok == self.num_experts:
-            return self._all_experts(visual, routing_weights.to(visual.dtype)), routing_weights
-        kept = routing_weights.topk(self.num_experts_per_tok, dim=-1)
-        mixture = self._selected_experts(visual, kept.values.to(visual.dtype), kept.indices)
+            weights = routing_weights if active is None else routing_weights * active
+            return self._all_experts(visual, weights.to(visual.dtype)), routing_weights
+        weights, chosen = routing_weights.topk(self.num_experts_per_tok, dim=-1)
+        if active is not None:
+            weights = weights * active[chosen]
+        mixture = self._selected_experts(visual, weights.to(visual.dtype), chosen)
         return mixture, routing_weights
 
     def _all_experts(self, visual: Tensor, weights: Tensor) -> Tensor:

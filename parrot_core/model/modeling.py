@@ -117,11 +117,13 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def encode_images(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None = None,
         *,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         guidance_mask: Tensor | None = None,
+        vision_features: Tensor | None = None,
+        active_experts: Tensor | None = None,
     ) -> ParrotImageFeatures:
         """Encodes images and turns them into the language of their samples (equations 2 to 5).
 
@@ -130,15 +132,27 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             input_ids: int[B, N], with the placeholders.
             attention_mask: int[B, N], 0 on padding.
             guidance_mask: int[B, N], 1 on the text tokens that guide; all but padding by default.
+            vision_features: float[M, 1 + patches, D_v], what `vision_features` returned for the
+                images, in place of `pixel_values`.
+            active_experts: bool[E], false for experts that are switched off (ablation): their term
+                of equation 4 is left out, the others' weights stay. Left out, all are on.
 
         Raises:
             PlaceholderError: if placeholders and images do not match.
             ImageError: if the pixels are not finite or not of the model's size.
             GuidanceError: if a sample with an image has no token that guides.
         """
-        embeddings = self._embed_words(input_ids)
-        visual = self._project(self.vision_features(pixel_values))
-        return self._align(visual, input_ids, embeddings, attention_mask, guidance_mask)
+        features = self._features(pixel_values, vision_features)
+        if features is None:
+            raise ValueError("give pixel_values or vision_features")
+        return self._align(
+            self._project(features),
+            input_ids,
+            self._embed_words(input_ids),
+            attention_mask,
+            guidance_mask,
+            active_experts=active_experts,
+        )
 
     @can_return_tuple  # type: ignore[untyped-decorator]
     def forward(  # noqa: PLR0913 - the library's arguments
@@ -276,7 +290,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self,
         pixel_values: Tensor | None,
         vision_features: Tensor | None,
-        vision_feature_mask: Tensor | None,
+        vision_feature_mask: Tensor | None = None,
     ) -> Tensor | None:
         if vision_features is None and pixel_values is not None:
             vision_features = self.vision_features(pixel_values)
@@ -330,10 +344,12 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         embeddings: Tensor,
         attention_mask: Tensor | None,
         guidance_mask: Tensor | None,
+        *,
+        active_experts: Tensor | None = None,
     ) -> ParrotImageFeatures:
         is_image = input_ids == self.config.image_token_id
         sample_of_image = self._samples_of_images(is_image, images=len(visual))
-        specific, routing_weights = visual, None
+        specific, routing_weights, guidance_weights = visual, None, None
         if self.config.experts_enabled and self.experts is not None:
             guided = visual[:, 0]
             if self.config.text_guidance:
@@ -344,15 +360,18 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                         hint="Put text beside the image, and mark it in guidance_mask.",
                     )
                 text = embeddings[sample_of_image].to(visual.device)  # [M, N, C]
-                guided = guide(guided, text, mask=mask.to(visual.device))
-            mixture, routing_weights = self.experts(visual, guided)
+                guided, guidance_weights = guide(guided, text, mask=mask.to(visual.device))
+            mixture, routing_weights = self.experts(visual, guided, active=active_experts)
             specific = reweight(
                 visual, mixture, alpha=self.config.alpha, kind=self.config.reweighting
             )
         if not self.config.cls_token_to_language_model:
             specific = specific[:, 1:]
         return ParrotImageFeatures(
-            pooler_output=list(specific), visual_tokens=visual, routing_weights=routing_weights
+            pooler_output=list(specific),
+            visual_tokens=visual,
+            routing_weights=routing_weights,
+            guidance_weights=guidance_weights,
         )
 
     def _samples_of_images(self, is_image: Tensor, *, images: int) -> Tensor:

@@ -45,8 +45,11 @@ class ParrotImageFeatures(ModelOutput):
             H_v itself where experts are bypassed.
         visual_tokens: float[M, 1 + patches, C], H_v before the experts, with the [CLS] token.
         routing_weights: float32[M, E], P of equation 3.
+        guidance_weights: float32[M, N], the attention of equation 2 that each token of an image's
+            sample gets; None where the text does not guide.
     """
 
     pooler_output: list[Tensor] | None = None
     visual_tokens: Tensor | None = None
     routing_weights: Tensor | None = None
+    guidance_weights: Tensor | None = None

@@ -40,9 +40,11 @@ _ACCEPTED_OPTIONS: dict[str, tuple[Any, ...]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Encoded:
-    """A conversation's tokens, and which of them the assistant speaks."""
+    """A conversation's tokens, where each stands in its text, and which the assistant speaks."""
 
+    text: str
     ids: list[int]
+    places: list[tuple[int, int]]
     answer: list[int]
 
     def pairs(self) -> Iterator[tuple[int, int]]:
@@ -149,6 +151,25 @@ class ParrotProcessor(ProcessorMixin):
         if flat:
             batch["pixel_values"] = self.prepare_images(flat)
         return BatchFeature(batch)
+
+    def locate_tokens(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = False
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Renders a conversation and says where in the text each of its tokens stands.
+
+        Args:
+            messages: As for `encode_conversations`.
+            add_generation_prompt: Likewise.
+
+        Returns:
+            The text, and for each of the N tokens the place of its first letter and of the letter
+            after its last; all V tokens of an image stand where its placeholder does.
+        """
+        check_conversation(messages, place="the conversation")
+        encoded = self._encode(
+            messages, template=self._template(), add_generation_prompt=add_generation_prompt
+        )
+        return encoded.text, encoded.places
 
     def measure_conversations(
         self, conversations: Sequence[Sequence[Mapping[str, str]]]
@@ -315,16 +336,18 @@ class ParrotProcessor(ProcessorMixin):
         )
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids: list[int] = []
+        places: list[tuple[int, int]] = []
         answer: list[int] = []
         for token, (start, end) in zip(
             encoding["input_ids"], encoding["offset_mapping"], strict=True
         ):
             copies = self.num_image_tokens if token == self.image_token_id else 1
             ids += [token] * copies
+            places += [(start, end)] * copies
             # A token that joins the header's last space to the first word belongs to the words.
             spoken = any(start < last and end > first for first, last in spans)
             answer += [int(spoken)] * copies
-        return _Encoded(ids=ids, answer=answer)
+        return _Encoded(text=text, ids=ids, places=places, answer=answer)
 
     def _pad(self, rows: Sequence[_Encoded], *, padding_side: str) -> dict[str, Tensor]:
         if padding_side not in {"left", "right"}:

@@ -157,6 +157,9 @@ class LanguageModelRecipe:
 
     data: tuple[str, ...]
     """Files of samples without images, relative to `data.folder`."""
+    words: str | None = None
+    """File of a dictionary, relative to `data.folder`: samples that state their `language` and
+    `concept`. Words of a concept begin near each other; left out, they begin anywhere."""
     vocabulary_size: Count = 4096
     hidden_size: Count = 128
     intermediate_size: Count = 384
@@ -236,8 +239,6 @@ class StageRecipe:
     """Broken samples that are left out, and counted, before one stops the run."""
     group_by_length: bool = True
     """Batches of samples that are about equally long."""
-    pack: bool = False
-    """Samples of a batch one behind the other, without padding, where the backbone allows it."""
 
     zero: Zero = 2
     """ZeRO stage of DeepSpeed; 0 is none. It takes effect with more than one process, or with

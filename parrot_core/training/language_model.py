@@ -4,7 +4,6 @@ It stands in for the Qwen models of the paper where there is no model hub. The a
 theirs (Qwen2); the tokenizer is byte-level BPE on the data's own text.
 """
 
-import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -18,10 +17,11 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
-from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample
+from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample, parse_sample, read_records
 from parrot_core.errors import UsageError
 from parrot_core.model import ParrotProcessor
 from parrot_core.recipe import LanguageModelRecipe, Recipe
+from parrot_core.training.batches import Batch
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.loop import train
 from parrot_core.training.resuming import Runs, identity_of
@@ -48,8 +48,9 @@ _QUESTION_MARKS = ("?", "\uff1f", "\u061f")  # as in Chinese and Arabic
 
 _MAX_POSITIONS = 512
 _ANY_SIZE = 32
+_WEIGHT_OF_NAMES = 3  # against keywords, which several concepts share
+_SHARE_OF_LANGUAGE = 0.7  # against concepts
 _SAVED_EVERY = 1000  # optimiser steps between two checkpoints
-_SAMPLES_FOR_WORD_VECTORS = 20_000
 
 
 def train_language_model(
@@ -111,12 +112,19 @@ def train_language_model(
     torch.manual_seed(recipe.seed)
     tokenizer = train_tokenizer(_texts(samples), vocabulary_size=settings.vocabulary_size)
     model = Qwen2ForCausalLM(_config(settings, tokenizer))
-    _begin_with_word_vectors(model, tokenizer, samples)
+    if settings.words is not None:
+        _begin_with_word_vectors(model, tokenizer, samples.root / settings.words)
     _begin_with_matching_heads(model)
 
     # Text is encoded as it will be beside pictures; which image processor it is does not matter.
     processor = ParrotProcessor(efficientnet_lite0_images(_ANY_SIZE), tokenizer)
-    collate = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
+    encode = Collator(processor, root=samples.root, max_length=_MAX_POSITIONS)
+    names = NamesInQuestions(tokenizer)
+
+    def collate(batch: list[Sample]) -> Batch:
+        encoded = encode(batch)
+        names.supervise(encoded["input_ids"], encoded["labels"])
+        return encoded
 
     after = checkpoint.step if checkpoint is not None else 0
     with log_file(output, after=after) as log:
@@ -131,6 +139,7 @@ def train_language_model(
                 warmup_steps=settings.warmup_steps,
                 adam_beta2=settings.adam_beta2,
                 max_grad_norm=settings.max_grad_norm,
+                group_by_length=False,  # samples of one length are of one kind
                 seed=recipe.seed,
             ),
             engine=Engine(save_every=_SAVED_EVERY),
@@ -189,33 +198,67 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> PreTrained
     return tokenizer
 
 
-def word_vectors(documents: Sequence[Sequence[int]], *, vocabulary: int, size: int) -> Tensor:
-    """Places tokens that occur together near each other.
+def word_vectors(
+    words: Iterable[tuple[str | None, str, Sequence[int]]], *, vocabulary: int, size: int
+) -> Tensor:
+    """Places tokens by the concepts that they speak of and by their language.
 
-    Positive pointwise mutual information of tokens within a document, and its truncated singular
-    value decomposition (Levy and Goldberg, 2014, "Neural word embedding as implicit matrix
-    factorization").
+    Random indexing (Kanerva, Kristoferson and Holst, 2000, "Random indexing of text samples for
+    latent semantic analysis"): every concept and every language has a random vector, and a token is
+    the sum of those it occurs with. Drawn from PyTorch's generator.
 
     Args:
-        documents: Token ids.
+        words: Of each word its concept, if it has one, its language, and its tokens.
         vocabulary: Number of tokens.
         size: Dimensions.
 
     Returns:
         float[vocabulary, size], rows of length 1, or 0 for tokens that never occur.
     """
-    pairs = torch.tensor(
-        [(row, token) for row, document in enumerate(documents) for token in set(document)]
-    )
-    present = torch.sparse_coo_tensor(
-        pairs.T, torch.ones(len(pairs)), (len(documents), vocabulary), check_invariants=True
-    ).coalesce()
-    together = torch.sparse.mm(present.T.coalesce(), present.to_dense())  # [vocabulary, vocabulary]
-    alone = together.diagonal().clamp_min(1.0)
-    together.fill_diagonal_(0.0)
-    information = torch.log(len(documents) * together / (alone[:, None] * alone[None, :]))
-    left, values, _ = torch.svd_lowrank(information.clamp_min(0.0).nan_to_num(0.0), q=size, niter=4)
-    return torch.nn.functional.normalize(left * values.sqrt(), dim=1)
+    places: dict[str, Tensor] = {}
+
+    def place(key: str) -> Tensor:
+        return places.setdefault(key, torch.randn(size))
+
+    vectors = torch.zeros(vocabulary, size)
+    for concept, language, tokens in words:
+        vector = _SHARE_OF_LANGUAGE * place(f"language {language}")
+        if concept is not None:
+            vector = vector + place(f"concept {concept}")
+        vectors.index_add_(0, torch.tensor(tokens), vector.expand(len(tokens), size))
+    return torch.nn.functional.normalize(vectors, dim=1)
+
+
+class NamesInQuestions:
+    """Lets what a question names between its colon and its question mark be learned, too.
+
+    Half of the Yes/No questions ask with the right name. To predict it is to name what the words
+    before speak of; comparing that with the name that follows is learned from there, and sooner.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        words = {token: str(tokenizer.decode([token])) for token in range(len(tokenizer))}
+        self._colons = torch.tensor([token for token, word in words.items() if _is(word, _COLONS)])
+        self._marks = torch.tensor(
+            [token for token, word in words.items() if _is(word, _QUESTION_MARKS)]
+        )
+
+    def supervise(self, input_ids: Tensor, labels: Tensor) -> None:
+        """Sets the labels int[B, N] of tokens from a row's last colon to the mark after it."""
+        is_colon = torch.isin(input_ids, self._colons)
+        is_mark = torch.isin(input_ids, self._marks)
+        for row in range(len(input_ids)):
+            colons = is_colon[row].nonzero().flatten().tolist()
+            if not colons:
+                continue
+            marks = [at for at in is_mark[row].nonzero().flatten().tolist() if at > colons[-1]]
+            if marks:
+                span = slice(colons[-1] + 1, marks[0])
+                labels[row, span] = input_ids[row, span]
+
+
+def _is(word: str, signs: tuple[str, ...]) -> bool:
+    return word.strip() in signs
 
 
 def _texts(samples: Iterable[Sample]) -> Iterable[str]:
@@ -242,15 +285,21 @@ def _config(settings: LanguageModelRecipe, tokenizer: PreTrainedTokenizerFast) -
 
 @torch.no_grad()
 def _begin_with_word_vectors(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, samples: Iterable[Sample]
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, dictionary: Path
 ) -> None:
     """Adds word vectors to the freshly drawn embeddings, at the scale of the latter."""
-    some = itertools.islice(samples, _SAMPLES_FOR_WORD_VECTORS)
-    texts = [" ".join(turn.text for turn in sample.turns) for sample in some]
-    documents = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    words: list[tuple[str | None, str, Sequence[int]]] = []
+    for origin, record in read_records(dictionary):
+        language = record.get("language")
+        if not isinstance(language, str):
+            raise UsageError(f"{origin}: a word without `language`", hint="State its code.")
+        for turn in parse_sample(record, origin=origin).turns:
+            tokens: list[int] = tokenizer(turn.text, add_special_tokens=False)["input_ids"]
+            times = _WEIGHT_OF_NAMES if turn.role == "gpt" else 1
+            words += [(record.get("concept"), language, tokens)] * times
     weight: Tensor = cast(nn.Embedding, model.get_input_embeddings()).weight
     vocabulary, size = weight.shape
-    vectors = word_vectors(documents, vocabulary=vocabulary, size=size)
+    vectors = word_vectors(words, vocabulary=vocabulary, size=size)
     weight.mul_(0.5).add_(vectors * size**0.5 * model.config.initializer_range)
 
 

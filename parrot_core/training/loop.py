@@ -147,7 +147,9 @@ def _folder(checkpoints: Path | None) -> Iterator[Path]:
 
 def _order(samples: Any, schedule: Schedule) -> LengthGrouped:  # noqa: ANN401 - can be gone through
     """Batches of samples that are about equally long, so that little is padding."""
-    lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
+    lengths = [0] * len(samples)
+    if schedule.group_by_length:
+        lengths = [sum(len(turn.text) for turn in sample.turns) for sample in samples]
     return LengthGrouped(lengths, batch_size=schedule.global_batch_size, seed=schedule.seed)
 
 

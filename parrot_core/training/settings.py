@@ -29,6 +29,8 @@ class Schedule:
         adam_beta2: Of AdamW, the decay of its second moments.
         max_grad_norm: To which gradients are clipped.
         bfloat16: Whether to compute in bfloat16.
+        group_by_length: Whether the samples of a batch are about equally long, which spares
+            padding; without, every batch is a fair draw.
         seed: Of the order of samples and of whatever is drawn while training.
         learning_rates: Of single parameters that do not follow `learning_rate`, by name.
         vision_feature_dropout: Share of the vision features' channels that are zeroed.
@@ -43,6 +45,7 @@ class Schedule:
     adam_beta2: float = 0.999
     max_grad_norm: float = 1.0
     bfloat16: bool = False
+    group_by_length: bool = True
     seed: int = 0
     learning_rates: Mapping[str, float] | None = None
     vision_feature_dropout: float = 0.0

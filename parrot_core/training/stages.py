@@ -112,7 +112,7 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             return output
         if checkpoint is not None and on_resume is not None and world.is_first:
             on_resume(checkpoint)
-        if world.is_first:
+        if world.is_first and stage == 2:  # stage 1 is English in the paper, too
             warn_of_missing_languages(recipe.languages, samples.languages())
         torch.manual_seed(recipe.seed)
         quantised = quantised_loading(settings.lora)

@@ -6,11 +6,12 @@ import email.utils
 import io
 import json
 import time
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import aiohttp
 
@@ -33,6 +34,7 @@ IMAGE_SIDE = 1024
 _ANSWER_TOKENS = 256  # at least; an answer may take four times its source's tokens on top
 _ENLARGEMENTS = 3  # how often an answer that was cut short gets twice the room
 _VOTE_TOKENS = 256
+_MANY_TOKENS = 1_000_000_000
 _BODY_BYTES = 16 * 1024 * 1024
 _LATER = frozenset({408, 409, 425, 429})
 _NEVER = frozenset({400, 413, 415, 422})
@@ -116,6 +118,8 @@ class ChatWorker:
         self._price = price
         self._own = dict(parameters or {})
         self._token_limit = token_limit
+        # Looked up once: aiohttp's `trust_env` does it for every request, in a thread.
+        self._proxy, self._proxy_headers = _proxy_of(self._url)
         self._session: aiohttp.ClientSession | None = None
 
     def parameters(self, step: str, *, candidate: int, text: str) -> dict[str, Any]:
@@ -154,20 +158,25 @@ class ChatWorker:
     async def _post(self, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         session = self._session
         if session is None:
-            headers = {"Content-Type": "application/json"}
-            if self._endpoint.key is not None:
-                headers["Authorization"] = f"Bearer {self._endpoint.key}"
             session = self._session = aiohttp.ClientSession(
-                headers=headers,
                 # The pipeline limits concurrency itself.
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=self._endpoint.timeout),
-                trust_env=True,
             )
         data = json.dumps(body, ensure_ascii=False).encode()
+        # With the request: a session's own headers would be told to a proxy too.
+        headers = {"Content-Type": "application/json"} | self._proxy_headers
+        if self._endpoint.key is not None:
+            headers["Authorization"] = f"Bearer {self._endpoint.key}"
         try:
             # A redirect would carry the key to wherever it points.
-            async with session.post(self._url, data=data, allow_redirects=False) as response:
+            async with session.post(
+                self._url,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                proxy=self._proxy,
+            ) as response:
                 content = bytearray()
                 async for chunk in response.content.iter_any():
                     content += chunk
@@ -183,10 +192,11 @@ class ChatWorker:
                 "timeout", f"no answer from {self._host} in {self._endpoint.timeout:g} s"
             ) from error
         except (aiohttp.ClientError, ConnectionError) as error:
+            # Without its cause, whose words are the server's and may repeat the key.
             raise TransientError(
                 "connection",
-                self._redact(f"the connection to {self._host} broke: {type(error).__name__}"),
-            ) from error
+                f"the connection to {self._host} broke: {type(error).__name__}",
+            ) from None
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes) -> Exception:
         """Says what an HTTP error means: later, never for this call, or never at all."""
@@ -214,15 +224,14 @@ class ChatWorker:
             text = message.get("content") or ""
             if isinstance(text, list):
                 text = "".join(str(part.get("text", "")) for part in text)
+            # Half of a pair, where a server cut an emoji in two, can be written nowhere.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise TransientError("malformed", f"{self._host} sent no chat completion") from error
-        usage = payload.get("usage") or {}
-        prompt_tokens = usage.get("prompt_tokens")
-        completion_tokens = usage.get("completion_tokens")
-        if not isinstance(prompt_tokens, int):
-            prompt_tokens = _question_tokens(call)
-        if not isinstance(completion_tokens, int):
-            completion_tokens = estimate_tokens(text)
+        usage = payload.get("usage")
+        usage = usage if isinstance(usage, dict) else {}
+        prompt_tokens = _count_of(usage, "prompt_tokens", otherwise=_question_tokens(call))
+        completion_tokens = _count_of(usage, "completion_tokens", otherwise=estimate_tokens(text))
         answer = Answer(
             text=text,
             prompt_tokens=prompt_tokens,
@@ -246,6 +255,26 @@ class ChatWorker:
         """Takes the key, which some services repeat in their errors, out of a text."""
         key = self._endpoint.key
         return text.replace(key, "[key]") if key else text
+
+
+def _count_of(usage: Mapping[str, Any], name: str, *, otherwise: int) -> int:
+    """Returns how many tokens a service counted, unless it says nothing that can be true."""
+    count = usage.get(name)
+    return count if isinstance(count, int) and 0 <= count < _MANY_TOKENS else otherwise
+
+
+def _proxy_of(url: str) -> tuple[str | None, dict[str, str]]:
+    """Returns the proxy that the environment names for an address, and what it must be told."""
+    address = urlsplit(url)
+    named = urllib.request.getproxies().get(address.scheme)
+    if named is None or urllib.request.proxy_bypass(address.netloc):
+        return None, {}
+    named = named if "//" in named else f"http://{named}"
+    proxy = urlsplit(named)
+    if proxy.username is None or address.scheme == "https":  # aiohttp tells it to open a tunnel
+        return named, {}
+    secret = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
+    return named, {"Proxy-Authorization": f"Basic {base64.b64encode(secret).decode()}"}
 
 
 def _question_tokens(call: Call) -> int:

@@ -10,7 +10,7 @@ from parrot_core.languages import LANGUAGES, identify, script_of
 from parrot_core.translation.glossary import missing_terms
 from parrot_core.translation.protection import lost_parts, plain_words
 
-CHECKS_VERSION = "1"
+CHECKS_VERSION = "2"
 """Part of every result's key: a result is judged anew when the checks change."""
 
 FLAGS = {
@@ -30,7 +30,7 @@ FLAGS = {
 # How many letters of an alphabet say as much as one sign of the script.
 _SIGN_WEIGHT = {"CJK": 3.0, "HIRAGANA": 2.0, "KATAKANA": 2.0, "HANGUL": 2.2}
 _RATIO = (0.35, 2.8)
-_RATIO_FROM = 24  # weighted letters: shorter texts vary too much to tell
+_RATIO_FROM = 24  # weighted letters: shorter texts count as many, since they vary too much
 _COPY_WORDS = 4
 _LANGUAGE_WORDS = 8
 
@@ -97,8 +97,11 @@ def check(
     flags += _language_flags(source, words, source_language=source_language, language=language)
     low, high = _RATIO
     size, length = _weight(plain_words(source)), _weight(plain_words(output))
-    if size >= _RATIO_FROM and not low <= length / size <= high:
-        flags.append(Flag(kind="length", detail=f"{length / size:.2f} times the source's length"))
+    # A short text may double, but a model that rambles about it does not stop at that.
+    if length > high * max(size, _RATIO_FROM) or (size >= _RATIO_FROM and length < low * size):
+        flags.append(
+            Flag(kind="length", detail=f"{length / max(size, 1):.2f} times the source's length")
+        )
     return flags
 
 

@@ -1,21 +1,26 @@
 """What a translation job will take, before anything is asked."""
 
+import asyncio
 import math
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from parrot_core.languages import LANGUAGES
+from parrot_core.translation.by_people import PendingError
 from parrot_core.translation.chat_api import IMAGE_TOKENS
 from parrot_core.translation.costs import Price, estimate_tokens
 from parrot_core.translation.glossary import as_prompt
 from parrot_core.translation.job import Limits
-from parrot_core.translation.pipeline import Settings
+from parrot_core.translation.pipeline import Pipeline
+from parrot_core.translation.records import JournalReader, Task
 from parrot_core.translation.segments import Segment, read_sources, segment_of
-from parrot_core.translation.workers import digest
+from parrot_core.translation.settings import Settings
+from parrot_core.translation.workers import Answer, Call, Worker, digest
 
 _SECONDS_FIRST = 0.5  # until an answer begins, as hosted models go
 _SECONDS_PER_TOKEN = 0.015
@@ -26,8 +31,9 @@ _LATIN_SCRIPT = 1.25
 
 @dataclass(slots=True)
 class StepEstimate:
-    """Requests and tokens of one step."""
+    """Requests that are still to be made for one step, their tokens, and answers that are kept."""
 
+    answered: int = 0
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -35,11 +41,13 @@ class StepEstimate:
 
 @dataclass(slots=True)
 class Estimate:
-    """What a job will take if nothing fails and nothing is in its journal yet.
+    """What a job will still take if nothing fails.
 
     Attributes:
         segments: Segments, equal ones counted each time.
         unique: Different segments; only these are asked.
+        done: Those of them whose result the journal has.
+        waiting: Those of them that wait for people.
         steps: Requests and tokens by step.
         cost: Billionths of a dollar, or None if the price is not known.
         seconds: Time at the given concurrency and rates.
@@ -48,6 +56,8 @@ class Estimate:
 
     segments: int = 0
     unique: int = 0
+    done: int = 0
+    waiting: int = 0
     steps: dict[str, StepEstimate] = field(default_factory=dict)
     cost: int | None = None
     seconds: float = 0.0
@@ -58,11 +68,15 @@ class Estimate:
         return {
             "segments": self.segments,
             "unique_segments": self.unique,
+            "done_segments": self.done,
+            "waiting_segments": self.waiting,
+            "answered": sum(part.answered for part in self.steps.values()),
             "requests": sum(part.requests for part in self.steps.values()),
             "prompt_tokens": sum(part.prompt_tokens for part in self.steps.values()),
             "completion_tokens": sum(part.completion_tokens for part in self.steps.values()),
             "steps": {
                 step: {
+                    "answered": part.answered,
                     "requests": part.requests,
                     "prompt_tokens": part.prompt_tokens,
                     "completion_tokens": part.completion_tokens,
@@ -81,10 +95,14 @@ def estimate(
     settings: Settings,
     limits: Limits,
     price: Price | None,
+    worker: Worker,
+    journal: Path | None = None,
     image_root: Path | None = None,
-    local: bool = False,
 ) -> Estimate:
     """Estimates a job by filling in the prompts of every different segment.
+
+    Where the job has begun, each segment goes as far as the answers in its journal take it; only
+    what comes after is counted. Nothing is asked or written.
 
     Args:
         source: JSON or JSONL file of LLaVA samples.
@@ -92,11 +110,22 @@ def estimate(
         settings: Steps, prompts, glossary.
         limits: Concurrency and rates.
         price: What tokens cost, or None.
+        worker: Who would be asked.
+        journal: The job's journal, which need not be there.
         image_root: Image root, if the model is to see pictures.
-        local: Whether the model runs here and needs no prompts.
     """
     found = Estimate(steps={step: StepEstimate() for step in settings.steps})
-    with closing(sqlite3.connect("")) as seen:  # on disk, not in memory
+    with ExitStack() as stack:
+        rehearsal = None
+        if journal is not None and journal.is_file():
+            rehearsal = _Rehearsal(
+                settings,
+                worker=worker,
+                journal=stack.enter_context(_Kept(journal)),
+                runner=stack.enter_context(asyncio.Runner()),
+                found=found,
+            )
+        seen = stack.enter_context(closing(sqlite3.connect("")))  # on disk, not in memory
         seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
         for entry in read_sources(source):
             for turn in range(len(entry.sample.turns)):
@@ -108,7 +137,8 @@ def estimate(
                     key = digest(segment.text, language, segment.image_digest)
                     if seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount:
                         found.unique += 1
-                        _add(found, segment, settings, local=local)
+                        left = None if rehearsal is None else rehearsal.left(segment)
+                        _add(found, segment, settings, left=left, local=worker.name == "local")
     requests = sum(part.requests for part in found.steps.values())
     tokens_in = sum(part.prompt_tokens for part in found.steps.values())
     tokens_out = sum(part.completion_tokens for part in found.steps.values())
@@ -126,8 +156,85 @@ def estimate(
     return found
 
 
-def _add(found: Estimate, segment: Segment, settings: Settings, *, local: bool) -> None:
-    """Adds the calls of one segment, every step of it."""
+class _Kept(JournalReader):
+    """A journal in which nothing changes."""
+
+    async def add_task(self, task: Task) -> None:
+        """Leaves the task out."""
+        del task
+
+
+class _UnansweredError(Exception):
+    """A call whose answer the journal does not have."""
+
+
+class _Rehearsal:
+    """Takes segments as far as a journal's answers go; the `Asker` that asks nobody."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        worker: Worker,
+        journal: _Kept,
+        runner: asyncio.Runner,
+        found: Estimate,
+    ) -> None:
+        self.worker = worker
+        self._settings = settings
+        self._journal = journal
+        self._runner = runner
+        self._found = found
+        self._pipeline = Pipeline(settings, caller=self, journal=journal)
+        self._missing: Counter[str] = Counter()
+
+    async def get(self, call: Call, *, judge: Callable[[str], str | None]) -> Answer:
+        """Returns the kept answer to a call, or notes that there is none."""
+        del judge
+        answer = self._journal.answer(call.key())
+        if answer is None:
+            self._missing[call.step] += 1
+            raise _UnansweredError
+        self._found.steps[call.step].answered += 1
+        return answer
+
+    def left(self, segment: Segment) -> dict[str, int]:
+        """Returns how many calls of each step a segment still needs, or an empty dict for none."""
+        self._missing.clear()
+        try:
+            self._runner.run(self._pipeline.translate(segment))
+        except _UnansweredError:
+            steps = self._settings.steps
+            reached = max(map(steps.index, self._missing))
+            after = {
+                step: _calls(step, self._settings)
+                for step in steps[reached + 1 :]
+                if step not in self._settings.human
+            }
+            return dict(self._missing) | after
+        except PendingError:
+            self._found.waiting += 1
+        else:
+            self._found.done += 1
+        return {}
+
+
+def _calls(step: str, settings: Settings) -> int:
+    """Returns how many calls a step takes for a segment."""
+    return {"refine": settings.candidates, "vote": settings.voters}.get(step, 1)
+
+
+def _add(
+    found: Estimate,
+    segment: Segment,
+    settings: Settings,
+    *,
+    left: Mapping[str, int] | None,
+    local: bool,
+) -> None:
+    """Adds the calls of one segment: those of `left` by step, or if that is None all."""
+    if left is not None and not left:
+        return
     scripts = LANGUAGES[segment.language].scripts
     factor = _LATIN_SCRIPT if "LATIN" in scripts else _OTHER_SCRIPT
     text_tokens = estimate_tokens(segment.text)
@@ -138,7 +245,7 @@ def _add(found: Estimate, segment: Segment, settings: Settings, *, local: bool) 
         if step in settings.human:
             continue
         part = found.steps[step]
-        calls = {"refine": settings.candidates, "vote": settings.voters}.get(step, 1)
+        calls = _calls(step, settings) if left is None else left.get(step, 0)
         words = settings.prompts[step].messages(fields)
         tokens = 0 if local else sum(estimate_tokens(message["content"]) for message in words)
         texts = {"draft": 0, "vote": settings.candidates}.get(step, 1)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -11,17 +12,21 @@ from pathlib import Path
 
 from parrot_core.data.images import resolve_image
 from parrot_core.errors import ParrotError, UsageError
+from parrot_core.translation.by_people import PendingError
 from parrot_core.translation.calls import Caller, UnansweredError
-from parrot_core.translation.journal import Journal, Spending
+from parrot_core.translation.journal import Journal
 from parrot_core.translation.limits import Budget, Gate, LimitReachedError, StoppedError
 from parrot_core.translation.output import LanguageSummary, write_output
-from parrot_core.translation.pipeline import PendingError, Pipeline, Settings
+from parrot_core.translation.pipeline import Pipeline
+from parrot_core.translation.records import Spending
 from parrot_core.translation.segments import Segment, read_sources, segment_of
+from parrot_core.translation.settings import Settings
 from parrot_core.translation.workers import UnusableError, Worker
 
 JOURNAL_NAME = "journal.sqlite"
 
 _PROGRESS_SECONDS = 0.5
+_TURN_SECONDS = 0.0002
 _SEGMENTS_PER_SLOT = 2  # under way: while one waits out a back-off, another uses its slot
 
 
@@ -87,6 +92,7 @@ class JobReport:
         spending: What the job has taken over all its runs.
         failures: Failed requests of this run by reason.
         unanswered: Segments that the service did not answer, by reason.
+        said: What was said about the last of these, or None.
         unusable: Segments for which the model gave nothing usable, by reason.
         pending: Segments that wait for people, by what they are to do.
         stopped: Why the run ended early, or None.
@@ -98,6 +104,7 @@ class JobReport:
     spending: Spending
     failures: dict[str, int]
     unanswered: dict[str, int]
+    said: str | None
     unusable: dict[str, int]
     pending: dict[str, int]
     stopped: str | None
@@ -147,7 +154,10 @@ def translate(
     job = _Job(source, languages=languages, limits=limits or Limits(), image_root=image_root)
     with Journal(folder / JOURNAL_NAME) as journal:
         job.progress.total = total
-        asyncio.run(job.run(worker, settings=settings, journal=journal, on_progress=on_progress))
+        with _quick_turns():
+            asyncio.run(
+                job.run(worker, settings=settings, journal=journal, on_progress=on_progress)
+            )
         if job.interrupted:
             raise KeyboardInterrupt
         if isinstance(job.end, ParrotError):
@@ -161,6 +171,7 @@ def translate(
             settings=settings,
             journal=journal,
             image_root=image_root,
+            waiting=job.waiting,
         )
         return JobReport(
             languages=summaries,
@@ -168,11 +179,27 @@ def translate(
             spending=journal.spending(),
             failures=dict(job.progress.failures),
             unanswered=dict(job.unanswered),
+            said=job.said,
             unusable=dict(job.unusable),
             pending=dict(job.pending),
             stopped=None if job.end is None else str(job.end),
             seconds=job.progress.seconds,
         )
+
+
+@contextlib.contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Lets the journal's thread run soon after it asks to.
+
+    A slot is held until its answer is on disk, and the thread asks for the interpreter several
+    times on the way there; at Python's 5 ms a turn, a fifth of all slots would only wait for it.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _count(source: Path, languages: Sequence[str], *, image_root: Path | None) -> int:
@@ -205,11 +232,13 @@ class _Job:
         self._image_root = image_root
         self.progress = Progress()
         self.unanswered: Counter[str] = Counter()
+        self.said: str | None = None
         self.unusable: Counter[str] = Counter()
         self.pending: Counter[str] = Counter()
         self.interrupted = False
         self.end: ParrotError | LimitReachedError | None = None
         self.pipeline: Pipeline | None = None
+        self.waiting: set[str] = set()  # keys of segments that wait for people
         self._under_way: set[str] = set()
         self._lost: set[str] = set()  # keys that failed in this run: equal segments would again
 
@@ -336,12 +365,14 @@ class _Job:
             return
         except PendingError as error:
             self.pending[error.step] += 1
+            self.waiting.add(key)
             self.progress.pending += 1
         except UnusableError as error:
             self.unusable[error.reason] += 1
             self.progress.failed += 1
         except UnansweredError as error:
             self.unanswered[error.reason] += 1
+            self.said = str(error)
             self.progress.failed += 1
         else:
             await journal.add_result(

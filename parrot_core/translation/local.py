@@ -38,6 +38,8 @@ class LocalWorker:
         device: `cpu`, `cuda`, …
         batch_size: Sentences translated at once.
         beams: Width of the beam search.
+        load: Whether the model is loaded; without it only the manner of asking is known, which is
+            all that an estimate needs.
     """
 
     name = "local"
@@ -45,9 +47,24 @@ class LocalWorker:
     repeatable = False
 
     def __init__(
-        self, model: str, *, device: str = "cpu", batch_size: int = 16, beams: int = 4
+        self,
+        model: str,
+        *,
+        device: str = "cpu",
+        batch_size: int = 16,
+        beams: int = 4,
+        load: bool = True,
     ) -> None:
         """Loads the model; only safetensors are read, and no code that comes with a model."""
+        self._device = device
+        self._batch_size = batch_size
+        self._beams = beams
+        self._waiting: list[_Waiting] = []
+        self._running: asyncio.Task[None] | None = None
+        if load:
+            self._load(model)
+
+    def _load(self, model: str) -> None:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
         try:
@@ -59,12 +76,7 @@ class LocalWorker:
                 hint="Give the folder or hub name of an NLLB, M2M-100, MADLAD or Opus-MT model "
                 "that has safetensors.",
             ) from error
-        self._model.to(device).eval()
-        self._device = device
-        self._batch_size = batch_size
-        self._beams = beams
-        self._waiting: list[_Waiting] = []
-        self._running: asyncio.Task[None] | None = None
+        self._model.to(self._device).eval()
 
     def parameters(self, step: str, *, candidate: int, text: str) -> dict[str, Any]:
         """Returns the search's parameters."""

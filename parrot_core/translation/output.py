@@ -4,15 +4,16 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from parrot_core.translation.journal import Journal
-from parrot_core.translation.pipeline import Pipeline, Settings
+from parrot_core.translation.pipeline import Pipeline
 from parrot_core.translation.segments import Source, read_sources, segment_of, translated_record
+from parrot_core.translation.settings import Settings
 
 
 @dataclass(slots=True)
@@ -71,12 +72,23 @@ def write_output(
     settings: Settings,
     journal: Journal,
     image_root: Path | None = None,
+    waiting: Collection[str] = (),
 ) -> dict[str, LanguageSummary]:
     """Puts the samples together from the journal, one at a time.
 
     A language of which samples are missing or waiting is written to `LANGUAGE.partial.json`, so
     that nobody trains on it by accident; one that is complete to `LANGUAGE.json`. Nothing in the
     files depends on when, how often or in which order calls were made.
+
+    Args:
+        source: JSON or JSONL file of LLaVA samples.
+        folder: Where the files are written.
+        languages: Codes of the languages.
+        pipeline: Tells the keys of segments.
+        settings: Steps, and what happens to samples with flags.
+        journal: Where the results are.
+        image_root: Image root, if the model saw pictures.
+        waiting: Keys of segments without a result that wait for people.
 
     Returns:
         What became of the samples, by language.
@@ -103,7 +115,12 @@ def write_output(
         for entry in read_sources(source):
             for language in languages:
                 part = _part(
-                    entry, language, pipeline=pipeline, journal=journal, image_root=image_root
+                    entry,
+                    language,
+                    pipeline=pipeline,
+                    journal=journal,
+                    image_root=image_root,
+                    awaited=waiting,
                 )
                 used.executemany("INSERT OR IGNORE INTO used VALUES (?)", [(k,) for k in part.keys])
                 provenance = {
@@ -139,6 +156,7 @@ def _part(
     pipeline: Pipeline,
     journal: Journal,
     image_root: Path | None,
+    awaited: Collection[str],
 ) -> _Part:
     texts: list[str | None] = []
     segments: list[dict[str, Any]] = []
@@ -152,7 +170,7 @@ def _part(
         key = pipeline.key(segment)
         result = journal.result(key)
         if result is None:
-            missing = True
+            waiting, missing = waiting or key in awaited, missing or key not in awaited
             texts.append(None)
             continue
         keys.append(key)
@@ -175,10 +193,10 @@ def _account(part: _Part, summary: LanguageSummary, *, on_flag: str) -> bool:
     summary.flagged += part.flagged
     if part.missing:
         summary.missing += 1
+    elif part.waiting:
+        summary.waiting += 1
     elif part.flagged and on_flag == "drop":
         summary.dropped += 1
-    elif part.flagged and on_flag == "review":
-        summary.waiting += 1
     else:
         summary.samples += 1
         summary.segments += len(part.segments)

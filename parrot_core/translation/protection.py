@@ -1,5 +1,6 @@
 """What a translation must leave as it is: placeholders, markup, code, links, formulas, numbers."""
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -59,6 +60,7 @@ def split_edges(text: str) -> tuple[str, str, str]:
     return match["before"], match["core"], match["after"]
 
 
+@functools.lru_cache(maxsize=4096)
 def plain_words(text: str) -> str:
     """Returns a text without its protected parts, for judging its language."""
     return _SPAN.sub(" ", text)
@@ -77,14 +79,32 @@ def lost_parts(source: str, output: str) -> list[str]:
     Exact parts must come back exactly and as often; numbers may be written with other digits and
     separators, and a translation may add some (an English "two" may become a digit).
     """
-    wanted, found = (Counter(span.text for span in spans(text)) for text in (source, output))
-    problems = [f"{text!r:.60} is missing" for text in (wanted - found)]
-    problems += [f"{text!r:.60} was added" for text in (found - wanted)]
-    lost = _numbers(source) - _numbers(output)
-    problems += [f"the number {number} is missing" for number in lost]
-    letters = _options(source) - _options(output)
-    problems += [f"the option letter {letter} is missing" for letter in letters]
+    wanted, found = _parts(source), _parts(output)
+    problems = [f"{text!r:.60} is missing" for text in (wanted.exact - found.exact)]
+    problems += [f"{text!r:.60} was added" for text in (found.exact - wanted.exact)]
+    problems += [f"the number {number} is missing" for number in wanted.numbers - found.numbers]
+    problems += [
+        f"the option letter {letter} is missing" for letter in wanted.options - found.options
+    ]
     return problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Parts:
+    """How often each protected part of a text stands in it."""
+
+    exact: Counter[str]
+    numbers: Counter[str]
+    options: Counter[str]
+
+
+@functools.lru_cache(maxsize=4096)  # a source is compared with every version of its translation
+def _parts(text: str) -> _Parts:
+    return _Parts(
+        exact=Counter(span.text for span in spans(text)),
+        numbers=_numbers(text),
+        options=_options(text),
+    )
 
 
 def _numbers(text: str) -> Counter[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.translation.exchange import WorkRow, read_rows, write_rows
-from parrot_core.translation.journal import Contribution, Journal, Task
+from parrot_core.translation.journal import Journal
+from parrot_core.translation.records import Contribution, Task
 from parrot_core.translation.workers import digest
 
 PEOPLE_STEPS = ("draft", "recheck", "refine", "vote", "review")

@@ -48,7 +48,9 @@ def assert_is_one_error(stderr, *, problem):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "-h"], ["chat", "--help"], ["--version"]], ids=" ".join
+    "arguments",
+    [["--help"], ["train", "-h"], ["chat", "--help"], ["serve", "--help"], ["--version"]],
+    ids=" ".join,
 )
 def test_help_is_quick_for_it_loads_no_heavy_library(arguments, tmp_path):
     result = program(*arguments, folder=tmp_path, code=REPORT_MODULES)
@@ -69,6 +71,7 @@ def test_help_names_every_command_and_says_what_it_does(tmp_path):
         "data",
         "demo",
         "convert",
+        "serve",
         "recipe",
         "doctor",
     ):
@@ -87,7 +90,9 @@ def test_the_version_is_the_packages(tmp_path):
         (["trian"], "No such command 'trian'"),
         (["train", "--stage", "2", "--recipe", TINY, "--epochs", "3"], "No such option: --epochs"),
         (["train", "--recipe", TINY], "Missing option '--stage'"),
-        (["chat"], "Missing argument 'image'"),
+        (["convert"], "Missing argument"),
+        (["chat", "--right-to-left", "yes"], "--right-to-left 'yes' is unknown"),
+        (["serve", "--host", "0.0.0.0"], "0.0.0.0 can be reached from other machines"),
         (["train", "--stage", "3", "--recipe", TINY], "unknown stage '3'"),
         (
             ["train", "--stage", "2", "--recipe", TINY, "--set", "stage2.learnin_rate=1e-5"],
@@ -117,8 +122,10 @@ def test_a_mistake_is_one_line_a_hint_and_exit_code_2(arguments, problem, tmp_pa
     [
         (["train", "--stage", "1", "--recipe", "no.toml"], "no such recipe: no.toml"),
         (["chat", "no.jpg", "--prompt", "What?"], "no.jpg"),
+        (["chat"], "no trained checkpoint below runs/"),
+        (["serve", "--port", "0"], "no trained checkpoint below runs/"),
     ],
-    ids=["recipe", "picture"],
+    ids=["recipe", "picture", "model", "served model"],
 )
 def test_what_is_missing_has_exit_code_3(arguments, problem, tmp_path):
     result = program(*arguments, folder=tmp_path)
@@ -229,6 +236,8 @@ def test_without_any_checkpoint_the_user_is_told_how_to_get_one(run, tmp_path, t
     tiny.image(0).save(tmp_path / "a.png")
     code, _, err = run("chat", "a.png", "--prompt", "What?")
     assert_is_one_error(err, problem="no trained checkpoint below runs/")
+    assert "parrot demo" in err
+    assert "parrot convert" in err
     assert code == 3
 
 

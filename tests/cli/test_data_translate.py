@@ -56,6 +56,47 @@ def test_a_dry_run_asks_nothing_and_estimates(source: Path):
     assert not out.exists()
 
 
+def test_a_dry_run_counts_what_the_journal_has_and_what_the_next_run_will_ask(source: Path):
+    out = source.parent / "out"
+    with TranslationServer() as server:
+        job = ["translate", source, "--to", "tr,ar", "--out", out, "--price", "10,30", "--json"]
+        job += ["--base-url", server.url, "--model", "m"]
+
+        def dry_run() -> dict:
+            asked = server.requests
+            found = json.loads(run(*job, "--dry-run").stdout)
+            assert server.requests == asked
+            return found
+
+        whole = dry_run()
+        assert (whole["answered"], whole["requests"], whole["done_segments"]) == (0, 72, 0)
+        assert run(*job, "--max-requests", "31").exit_code == 1
+        begun = dry_run()
+        assert begun["answered"] == 31
+        assert begun["requests"] == 72 - 31
+        assert 0 < begun["dollars"] < whole["dollars"]
+        # Another model for the votes, half of which were never asked.
+        changed = json.loads(run(*job, "--dry-run", "--step-model", "vote=n").stdout)
+        assert changed["steps"]["vote"]["requests"] == 12
+        assert changed["steps"]["draft"] == begun["steps"]["draft"]
+        assert run(*job).exit_code == 0
+        assert server.requests == 72
+        done = dry_run()
+    assert (done["answered"], done["requests"], done["dollars"]) == (72, 0, 0)
+    assert done["done_segments"] == done["unique_segments"] == 12
+
+
+def test_a_dry_run_puts_nothing_before_people_and_says_who_waits(source: Path):
+    out = source.parent / "out"
+    with TranslationServer() as server:
+        job = ["translate", source, "--to", "tr", "--out", out, "--model", "m"]
+        job += ["--base-url", server.url, "--steps", "draft,refine:human", "--candidates", "1"]
+        assert run(*job[:-4], "--steps", "draft").exit_code == 0
+        result = run(*job, "--dry-run")
+    assert "6 different ones, 6 wait for people; nothing was asked" in result.stdout
+    assert "nothing waits for people" in run("review", "status", out).stdout
+
+
 def test_a_cap_without_a_price_is_held_with_the_dearest_and_says_so(source: Path):
     out = source.parent / "out"
     with TranslationServer() as server:
@@ -91,7 +132,10 @@ def test_review_from_export_to_status_through_the_commands(source: Path):
         options = ["--base-url", server.url, "--model", "m", "--candidates", "1"]
         steps = ["--steps", "draft,refine:human"]
         job = ["translate", source, "--to", "tr", "--out", out, *options, *steps]
-        assert run(*job).exit_code == 1
+        waits = run(*job, "--json")
+        assert waits.exit_code == 1
+        counted = json.loads(waits.stdout)["languages"]["tr"]
+        assert (counted["waiting"], counted["missing"]) == (3, 0)
         table = source.parent / "work.csv"
         assert "6 rows to refine" in run("review", "export", out, "--out", table).stdout
         text = table.read_text(encoding="utf-8-sig")

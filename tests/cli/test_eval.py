@@ -112,7 +112,11 @@ def test_a_checkpoint_answers_both_forms_of_the_embedded_benchmark(checkpoint, t
     )
     assert naming["form"] == "multiple choice"
     assert list(naming["languages"]) == ["en", "tr"]
-    assert naming["prompt"] == {"style": "plain", "language": "native"}
+    assert naming["prompt"] == {
+        "style": "plain",
+        "language": "native",
+        "answer_by": "likelihood",
+    }
     assert {"value", "low", "high", "n"} <= naming["languages"]["tr"].keys()
     pairs = json.loads(
         invoke("--data", data / "emoji_yesno_tr.tsv", "--output", tmp_path / "p", *common).stdout

@@ -47,7 +47,7 @@ def options(tmp_path, model_url, translations, **changes):
     naming_table(table, tuple(ENGLISH)[1:])
     return [
         "--model", "m", "--url", model_url, "--data", str(table), "--output", str(tmp_path / "run"),
-        "--via-translation", "--translation-model", "translator",
+        "--answer-by", "text", "--via-translation", "--translation-model", "translator",
         "--translation-url", translations.url, "--batch-size", "1", "--no-charts", "--json",
     ]  # fmt: skip
 
@@ -155,7 +155,7 @@ def test_a_local_model_stands_between_the_questions_and_the_model(local_model, t
         report = json.loads(
             invoke(
                 "--model", "m", "--url", url, "--data", table, "--output", tmp_path / "run",
-                "--via-translation", "--translation-backend", "local",
+                "--answer-by", "text", "--via-translation", "--translation-backend", "local",
                 "--translation-model", local_model, "--no-charts", "--json",
             ).stdout
         )  # fmt: skip

@@ -27,7 +27,13 @@ from parrot_core.data.emoji.licences import licences_markdown
 from parrot_core.data.emoji.materials import STYLES, Materials, load_materials
 from parrot_core.data.emoji.questions import ConceptPool
 from parrot_core.data.emoji.settings import DemoSettings
-from parrot_core.data.emoji.training import Record, picture_path, picture_samples, text_samples
+from parrot_core.data.emoji.training import (
+    Record,
+    picture_path,
+    picture_samples,
+    text_samples,
+    word_samples,
+)
 from parrot_core.data.emoji.wording import Wording, load_wording
 from parrot_core.errors import MissingError, UsageError
 
@@ -156,8 +162,8 @@ def _write_samples(
         other_concepts=settings.other_concepts,
         seed=settings.seed,
     )
-    with (folder / "text.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    _write_jsonl(folder / "text.jsonl", records)
+    _write_jsonl(folder / "words.jsonl", word_samples(pool, wording))
     counts["text"] = _count(records)
     return counts
 
@@ -231,6 +237,11 @@ def _count(records: Sequence[Record]) -> dict[str, Any]:
 
 def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_jsonl(path: Path, records: Sequence[Record]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
 def _files_below(folder: Path) -> list[str]:

@@ -59,25 +59,23 @@ class DemoSettings:
     training_styles: tuple[str, ...] = ("openmoji", "twemoji", "fluent")
     validation_style: str | None = None
     test_style: str = "noto"
-    stage1_samples: Mapping[str, int] = field(
-        default_factory=lambda: {"naming": 1, "description": 1}
-    )
+    stage1_samples: Mapping[str, int] = field(default_factory=lambda: {"naming": 2})
     stage1_languages: Mapping[str, float] = field(default_factory=lambda: {"en": 1.0})
     stage2_samples: Mapping[str, int] = field(
-        default_factory=lambda: {"naming": 3, "yes_no": 6, "choice": 3, "description": 1}
+        default_factory=lambda: {"naming": 16, "yes_no": 30, "choice": 8}
     )
     stage2_languages: Mapping[str, float] = field(default_factory=_english_heavy)
     text_samples: Mapping[str, int] = field(
         default_factory=lambda: {
-            "naming": 12,
-            "yes_no": 32,
-            "choice": 16,
-            "translation": 2,
+            "naming": 20,
+            "yes_no": 48,
+            "choice": 10,
+            "translation": 1,
             "category": 1,
         }
     )
     context_size: int = 4
-    other_concepts: int = 2
+    other_concepts: int = 0
     naming_questions: int = 200
     yes_no_pairs: int = 200
 

@@ -120,6 +120,30 @@ def text_samples(
     return records
 
 
+def word_samples(pool: ConceptPool, wording: Mapping[str, Wording]) -> list[Record]:
+    """Makes a small dictionary: what a concept is called after its keywords, language by language.
+
+    The words of the questions follow, which are about no concept.
+    """
+    records = [
+        _record(
+            f"word-{concept.codepoints}-{code}",
+            " ".join(concept.keywords[code]) or concept.names[code],
+            concept.names[code],
+        )
+        | {"language": code, "concept": concept.codepoints}
+        for concept in pool.concepts
+        for code in wording
+    ]
+    for code, words in wording.items():
+        language = LANGUAGES[code]
+        for number, template in enumerate((*words.naming, *words.yes_no, *words.description)):
+            question = " ".join(template.format(name="").split())
+            answer = f"{language.yes} {language.no}"
+            records.append(_record(f"word-{code}-{number}", question, answer) | {"language": code})
+    return records
+
+
 class _Asker:
     """Puts questions about concepts into one language's words."""
 

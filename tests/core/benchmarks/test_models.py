@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import (
@@ -12,6 +14,7 @@ from transformers import (
 from parrot_core.benchmarks import run
 from parrot_core.benchmarks.base import Prompt
 from parrot_core.benchmarks.models import load_transformers_model, weights_digest
+from parrot_core.data.images import open_image
 from parrot_core.errors import MissingError, UsageError
 from tests.conftest import byte_tokenizer, tiny_parrot
 from tests.core.benchmarks.test_tables import encoded, picture, write
@@ -127,6 +130,32 @@ def test_a_parrot_answers_alike_by_either_way_of_loading(tmp_path):
     own = load_answerer(str(tmp_path), batch_size=8, max_new_tokens=6, device=None)
     general = load_transformers_model(str(tmp_path), batch_size=8, max_new_tokens=6)
     assert list(own.answer(prompts())) == list(general.answer(prompts()))
+
+
+def test_of_candidates_the_likeliest_is_taken(tmp_path):
+    from parrot_cli.eval.models import load_answerer
+    from parrot_core.generation import ask, load_for_use, weigh
+
+    model, processor = tiny_parrot()
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    names = {"A": "cat", "B": "x", "C": "a very long name", "D": "dog"}
+    asked = [replace(prompt, candidates=names) for prompt in prompts()]
+    letters = list(
+        load_answerer(str(tmp_path), batch_size=8, max_new_tokens=6, device=None).answer(asked)
+    )
+    for prompt, letter in zip(asked, letters, strict=True):
+        picture = open_image(prompt.images[0].load())
+        chat = ask(prompt.text, images=[picture])
+        (weights,) = weigh(*load_for_use(tmp_path), [chat], [list(names.values())])
+        assert letter == "ABCD"[weights.index(max(weights))]
+
+
+def test_a_model_that_tells_no_likelihoods_refuses_candidates(folder):
+    answerer = load_transformers_model(str(folder), max_new_tokens=2)
+    asked = [replace(prompt, candidates={"A": "cat", "B": "dog"}) for prompt in prompts()]
+    with pytest.raises(UsageError, match="how likely"):
+        list(answerer.answer(asked))
 
 
 def test_a_prompt_without_a_picture_is_answered(folder):

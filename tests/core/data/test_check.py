@@ -64,6 +64,7 @@ def test_a_good_file_has_no_faults(pictures: Path):
         (sample(turns=[("human", "a"), ("gpt", "b"), ("gpt", "c")]), "role-order"),
         (sample(turns=[("human", "a"), ("gpt", " \n")]), "empty-turn"),
         (sample(turns=[("human", ""), ("gpt", "b")]), "empty-turn"),
+        (sample(turns=[("human", "a \ud83d"), ("gpt", "b")]), "not-unicode"),
         (sample(image="good.png", turns=[("human", "a"), ("gpt", "b")]), "placeholder-count"),
         (sample(turns=[("human", "<image> a"), ("gpt", "b")]), "placeholder-count"),
         (

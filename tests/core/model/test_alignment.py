@@ -51,22 +51,26 @@ def test_equation_2_is_cross_attention_of_the_cls_token_to_the_words() -> None:
     query, text = normal(M, C), normal(M, N, C, seed=1)
     mask = torch.ones(M, N, dtype=torch.bool)
     expected = F.scaled_dot_product_attention(query.unsqueeze(1), text, text).squeeze(1)
-    torch.testing.assert_close(guide(query, text, mask=mask), expected)
+    guided, attention = guide(query, text, mask=mask)
+    torch.testing.assert_close(guided, expected)
+    torch.testing.assert_close(attention, (query[:, None] @ text.mT / C**0.5).softmax(-1)[:, 0])
 
 
 def test_text_guidance_ignores_what_is_masked() -> None:
     query, text = normal(M, C), normal(M, N, C, seed=1)
     mask = torch.arange(N) < torch.tensor([[N], [4], [1]])
     changed = torch.where(mask.unsqueeze(-1), text, normal(M, N, C, seed=2) * 100)
-    torch.testing.assert_close(
-        guide(query, text, mask=mask), guide(query, changed, mask=mask), rtol=0, atol=0
-    )
+    guided, attention = guide(query, text, mask=mask)
+    torch.testing.assert_close(guided, guide(query, changed, mask=mask)[0], rtol=0, atol=0)
+    assert not attention[~mask].any()
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(M))
 
 
 def test_a_single_guiding_word_is_the_guidance() -> None:
     text = normal(M, N, C)
     mask = F.one_hot(torch.tensor([0, 3, 6]), N).bool()
-    torch.testing.assert_close(guide(normal(M, C, seed=1), text, mask=mask), text[mask])
+    guided, _ = guide(normal(M, C, seed=1), text, mask=mask)
+    torch.testing.assert_close(guided, text[mask])
 
 
 def test_equation_3_is_a_distribution_in_float32_whatever_the_precision() -> None:
@@ -90,6 +94,27 @@ def test_equation_4_sums_the_k_most_probable_experts(k, gated) -> None:
 
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("k", [1, 3, 6])
+def test_an_expert_that_is_switched_off_leaves_the_others_as_they_are(k, gated) -> None:
+    experts = make_experts(gated=gated, k=k)
+    visual, guided = normal(M, V, C), normal(M, C, seed=1)
+    whole, weights = experts(visual, guided)
+    without = []
+    for expert in range(E):
+        active = torch.arange(E) != expert
+        mixture, same_weights = experts(visual, guided, active=active)
+        torch.testing.assert_close(same_weights, weights, rtol=0, atol=0)
+        chosen = weights.topk(k, dim=-1).indices
+        share = weights[:, expert] * (chosen == expert).any(dim=-1)
+        term = share[:, None, None] * one_expert(experts, expert, visual)
+        torch.testing.assert_close(mixture, whole - term)
+        without.append(whole - mixture)
+    torch.testing.assert_close(sum(without), whole)
+    nothing, _ = experts(visual, guided, active=torch.zeros(E, dtype=torch.bool))
+    torch.testing.assert_close(nothing, torch.zeros_like(visual), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("k", [1, 3, E])
 def test_gradients_of_the_stacked_experts_equal_those_of_separate_ones(k, gated) -> None:
     visual, guided = normal(M, V, C, seed=2), normal(M, C, seed=3)
     grads = []

@@ -197,6 +197,38 @@ def test_vision_features_stand_in_for_pixels(parrot, training_batch) -> None:
         model(**training_batch, vision_features=features)
 
 
+def test_the_attention_of_the_guiding_words_is_returned(parrot, training_batch, tiny) -> None:
+    model, _ = parrot
+    inputs = {name: training_batch[name] for name in ("input_ids", "pixel_values")}
+    masks = {name: training_batch[name] for name in ("attention_mask", "guidance_mask")}
+    features = model.encode_images(**inputs, **masks)
+    attention = features.guidance_weights
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(len(attention)))
+    words = model.get_input_embeddings()(inputs["input_ids"])
+    samples = model._samples_of_images(
+        inputs["input_ids"] == model.config.image_token_id, images=len(attention)
+    )
+    assert not attention[~masks["guidance_mask"].bool()[samples]].any()
+    guided = (attention[:, None] @ words[samples])[:, 0]
+    expected = (guided @ model.experts.router.T).softmax(dim=-1)
+    torch.testing.assert_close(features.routing_weights, expected)
+    bare, _ = tiny.parrot(text_guidance=False)
+    assert bare.encode_images(**inputs, **masks).guidance_weights is None
+
+
+def test_without_any_expert_images_are_as_they_were_projected(parrot, training_batch) -> None:
+    model, _ = parrot
+    inputs = {name: training_batch[name] for name in ("input_ids", "attention_mask")}
+    features = model.encode_images(
+        vision_features=model.vision_features(training_batch["pixel_values"]),
+        active_experts=torch.zeros(model.config.num_experts, dtype=torch.bool),
+        **inputs,
+    )
+    torch.testing.assert_close(torch.stack(features.pooler_output), features.visual_tokens)
+    with pytest.raises(ValueError, match="pixel_values or vision_features"):
+        model.encode_images(**inputs)
+
+
 def test_the_start_of_stage_2_draws_the_same_experts_for_the_same_seed(tiny) -> None:
     drawn = []
     for seed in (7, 7, 8):

@@ -199,7 +199,7 @@ def test_the_router_reads_what_the_authors_router_reads(released: Loaded) -> Non
         & batch["attention_mask"].bool()
         & (batch["input_ids"] != model.config.image_token_id)
     )
-    guided = guide(values["out.image_features"][:, 0], words, mask=mask)
+    guided, _ = guide(values["out.image_features"][:, 0], words, mask=mask)
     assert_near(guided, values["out.gate_input"], FEATURES)
     assert mask.sum(dim=1).tolist() == values["out.moe_text_count"].tolist()
 

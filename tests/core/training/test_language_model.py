@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from parrot_core.errors import UsageError
 from parrot_core.recipe import LanguageModelRecipe
 from parrot_core.training.language_model import (
+    NamesInQuestions,
     train_language_model,
     train_tokenizer,
     word_vectors,
@@ -63,24 +64,38 @@ def test_the_template_marks_what_the_assistant_says_and_ends_every_turn(tokenize
         assert len(tokenizer(special, add_special_tokens=False)["input_ids"]) == 1
 
 
-def test_words_that_occur_together_are_nearer():
-    """Two groups of words, never in one document, and two words that occur everywhere."""
-    draw = torch.Generator().manual_seed(0)
-    first, second, common, absent = range(10), range(10, 20), (20, 21), 22
-    documents = []
-    for number in range(400):
-        group = first if number % 2 else second
-        chosen = torch.randperm(10, generator=draw)[:4].tolist()
-        documents.append([*(group[i] for i in chosen), *common])
+def test_words_of_a_concept_are_near_and_those_of_a_language_a_little():
+    cat, katze, dog, hund, shared, absent = range(6)
+    words = [
+        ("cat", "en", [cat, shared]),
+        ("cat", "de", [katze]),
+        ("dog", "en", [dog, shared]),
+        ("dog", "de", [hund]),
+        (None, "de", [hund]),
+    ]
     with torch.random.fork_rng():
-        torch.manual_seed(0)  # the randomised decomposition draws
-        vectors = word_vectors(documents, vocabulary=23, size=4)
+        torch.manual_seed(0)
+        vectors = word_vectors(words, vocabulary=6, size=512)
     near = vectors @ vectors.T
-    within = torch.stack([near[:10, :10].mean(), near[10:20, 10:20].mean()])
-    assert vectors.shape == (23, 4)
-    assert within.min() > near[:10, 10:20].max() + 0.5
-    torch.testing.assert_close(vectors[:20].norm(dim=1), torch.ones(20))
+    assert near[cat, katze] > 0.5 > near[cat, dog] + 0.1
+    assert near[cat, dog] > near[cat, hund] + 0.1  # of one language, of none in common
+    assert near[shared, cat] == pytest.approx(near[shared, dog].item(), abs=0.1)
+    torch.testing.assert_close(vectors[:5].norm(dim=1), torch.ones(5))
     assert vectors[absent].norm() == 0
+
+
+def test_what_a_question_names_is_learned_and_the_rest_of_it_is_not(tokenizer):
+    texts = [
+        render(tokenizer, "grey animal\nIs this: a grey cat?", "Yes"),
+        render(tokenizer, "猫： 灰\n这是： 猫？", "是"),
+        render(tokenizer, "what: is it", "No"),  # nothing named
+        render(tokenizer, "What is this?", "cat"),
+    ]
+    batch = tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt")
+    labels = torch.full_like(batch["input_ids"], -100)
+    NamesInQuestions(tokenizer).supervise(batch["input_ids"], labels)
+    learned = [tokenizer.decode(row[row != -100]).strip() for row in labels]
+    assert learned == ["a grey cat", "猫", "", ""]
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +115,15 @@ def trained(workshop):
         for number in range(8)
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (workshop.data / "text.jsonl").write_text(lines, encoding="utf-8")
+    words = [row | {"concept": row["id"].rstrip("0123456789")} for row in rows]
+    lines = "".join(json.dumps(row) + "\n" for row in words)
     (workshop.data / "words.jsonl").write_text(lines, encoding="utf-8")
     recipe = replace(
         workshop.recipe,
         language_model=LanguageModelRecipe(
-            data=("words.jsonl",),
+            data=("text.jsonl",),
+            words="words.jsonl",
             vocabulary_size=320,
             hidden_size=16,
             intermediate_size=24,
@@ -152,6 +171,16 @@ def test_a_recipe_with_a_pretrained_model_has_nothing_to_train_here(workshop, tm
     with pytest.raises(UsageError, match="trains no language model") as caught:
         train_language_model(workshop.recipe, output=tmp_path / "run")
     assert "--stage 1" in caught.value.hint
+
+
+def test_a_dictionary_that_does_not_state_its_language_is_refused(workshop, trained, tmp_path):
+    row = {"id": "1", "conversations": [{"from": "gpt", "value": "cat"}]}
+    (workshop.data / "mute.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    section = LanguageModelRecipe(data=("text.jsonl",), words="mute.jsonl", vocabulary_size=320)
+    with pytest.raises(UsageError, match=r"mute.jsonl:1: a word without `language`"):
+        train_language_model(
+            replace(workshop.recipe, language_model=section), output=tmp_path / "run"
+        )
 
 
 def test_samples_with_pictures_are_refused(workshop, tmp_path):

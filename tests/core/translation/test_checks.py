@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 
 from parrot_core.errors import UsageError
+from parrot_core.translation.by_model import read_vote
 from parrot_core.translation.checks import check, clean, refusal
 from parrot_core.translation.glossary import Glossary, missing_terms, read_glossary
-from parrot_core.translation.pipeline import Settings, read_vote
 from parrot_core.translation.prompts import STEPS, load_prompts
+from parrot_core.translation.settings import Settings
 
 SOURCE = "The picture shows a small house beside a tall tree in the garden."
 
@@ -27,6 +28,18 @@ SOURCE = "The picture shows a small house beside a tall tree in the garden."
 def test_each_suspicion_is_flagged_and_good_translations_are_not(output, language, kinds):
     flags = check(SOURCE, output, source_language="en", language=language, glossary={})
     assert [flag.kind for flag in flags] == kinds
+
+
+def test_a_short_text_may_double_but_not_ramble():
+    def kinds(output: str) -> list[str]:
+        flags = check("A car?", output, source_language="en", language="tr", glossary={})
+        return [flag.kind for flag in flags]
+
+    assert kinds("Bir araba mı?") == []
+    assert kinds("Resimde bahçede uzun bir ağacın yanında duran bir araba mı?") == []
+    assert kinds("Resimde bahçede uzun bir ağacın yanında duran bir araba var mı? " * 2) == [
+        "length"
+    ]
 
 
 def test_thoughts_and_added_quotation_marks_are_removed():

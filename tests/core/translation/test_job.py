@@ -104,8 +104,9 @@ def test_with_every_fault_a_job_ends_with_the_same_bytes_and_pays_no_answer_twic
     source = write_samples(tmp_path / "in.json", 25)
     with TranslationServer() as server:
         run(source, tmp_path / "calm", server)
-    with TranslationServer(faults=ONE_OF_EACH_KIND, seed=3, hang_seconds=1) as server:
-        report = run(source, tmp_path / "stormy", server, timeout=0.4)
+    with TranslationServer(faults=ONE_OF_EACH_KIND, seed=3, hang_seconds=3) as server:
+        # Much longer than a busy machine takes to answer: the server counts what it sent.
+        report = run(source, tmp_path / "stormy", server, timeout=2.0)
     assert report.complete
     assert set(server.injected) == set(FAULTS)
     assert set(server.answered.values()) == {1}
@@ -219,6 +220,18 @@ def test_requests_that_the_service_never_takes_end_the_run_with_its_words(tmp_pa
         run(source, tmp_path / "out", server)
 
 
+def test_what_the_service_said_about_a_segment_it_did_not_take_is_kept(tmp_path: Path):
+    class Picky(TranslationServer):
+        def special(self, body, headers):  # noqa: ARG002
+            return 400, {"error": {"message": "no model 'm' here"}}
+
+    source = write_samples(tmp_path / "in.json", 1)
+    with Picky() as server:
+        report = run(source, tmp_path / "out", server, languages=("tr",))
+    assert report.unanswered == {"400": 2}
+    assert "answers 400: no model 'm' here" in report.said
+
+
 def test_a_text_that_is_always_refused_is_reported_and_left_out(tmp_path: Path):
     class Prudish(TranslationServer):
         def special(self, body, headers):  # noqa: ARG002
@@ -244,6 +257,16 @@ def test_broken_samples_are_found_before_anything_is_asked(tmp_path: Path):
     source.write_text(json.dumps([*good, {"id": "x", "conversations": []}]))
     with TranslationServer() as server:
         with pytest.raises(UsageError, match="no conversations"):
+            run(source, tmp_path / "out", server)
+        assert server.requests == 0
+
+
+def test_half_a_character_is_found_before_anything_is_asked(tmp_path: Path):
+    source = tmp_path / "in.json"
+    turns = [{"from": "human", "value": "a \ud83d"}, {"from": "gpt", "value": "a car"}]
+    source.write_text(json.dumps([{"id": "x", "conversations": turns}]))
+    with TranslationServer() as server:
+        with pytest.raises(UsageError, match="turn 0 has half of a character"):
             run(source, tmp_path / "out", server)
         assert server.requests == 0
 

@@ -12,7 +12,13 @@ from parrot_core.data.samples import read_samples
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.languages import PAPER_LANGUAGES
 
-TRAINING_FILES = ("pictures-text/stage1.json", "pictures-text/stage2.json", "text.jsonl")
+TRAINING_FILES = (
+    "pictures-text/stage1.json",
+    "pictures-text/stage2.json",
+    "text.jsonl",
+    "words.jsonl",
+)
+WITHOUT_PICTURES = ("text.jsonl", "words.jsonl")
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def test_training_files_are_samples_whose_pictures_are_there(made):
         samples = list(read_samples(made.folder / name))
         assert samples
         for sample in samples:
-            assert len(sample.images) == (name != "text.jsonl")
+            assert len(sample.images) == (name not in WITHOUT_PICTURES)
             assert all((made.folder / image).is_file() for image in sample.images)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from parrot_core.data.emoji.concepts import concept_table, select_concepts
 from parrot_core.data.emoji.questions import ConceptPool
-from parrot_core.data.emoji.training import picture_samples, text_samples
+from parrot_core.data.emoji.training import picture_samples, text_samples, word_samples
 from parrot_core.data.emoji.wording import load_wording
 from parrot_core.data.samples import parse_sample
 from parrot_core.languages import LANGUAGES, PAPER_LANGUAGES
@@ -209,6 +209,27 @@ def test_without_other_concepts_every_word_is_of_the_one_asked_about(pool, wordi
         concept = concepts_by_key(pool)[record["concept"]]
         own = {*concept.names.values(), *(w for ws in concept.keywords.values() for w in ws)}
         assert set(turns(record)[0].splitlines()[0].split()) <= own
+
+
+def test_the_dictionary_has_every_name_once_in_its_language(pool, wording):
+    records = word_samples(pool, wording)
+    named = [(r["concept"], r["language"], turns(r)) for r in records if "concept" in r]
+    assert len(named) == len(pool.concepts) * len(PAPER_LANGUAGES)
+    for key, code, (keywords, name) in named:
+        concept = concepts_by_key(pool)[key]
+        assert name == concept.names[code]
+        assert keywords == (" ".join(concept.keywords[code]) or name)
+
+
+def test_the_dictionary_ends_with_the_words_of_questions(pool, wording):
+    of_questions = [r for r in word_samples(pool, wording) if "concept" not in r]
+    for code in PAPER_LANGUAGES:
+        asked = [turns(r) for r in of_questions if r["language"] == code]
+        assert asked[0] == (
+            wording[code].naming[0],
+            f"{LANGUAGES[code].yes} {LANGUAGES[code].no}",
+        )
+        assert not any("{" in question for question, _ in asked)
 
 
 def test_translations_ask_with_the_name_in_another_language(texts, pool):

@@ -42,7 +42,7 @@ def test_wording_is_in_its_language(code):
 def test_templates_of_a_kind_and_words_of_groups_differ(code):
     wording = load_wording([code])[code]
     assert len(set(wording.naming)) == len(wording.naming) >= 2
-    assert len(set(wording.yes_no)) == len(wording.yes_no) >= 2
+    assert len(set(wording.yes_no)) == len(wording.yes_no)
     assert len(set(wording.groups.values())) == len(wording.groups)
     assert set(NOUN_GROUPS) <= set(wording.groups)
 

@@ -1,31 +1,27 @@
-import json
 import random
 from statistics import fmean
 
 import pytest
+import torch
 
-from parrot_core.errors import MissingError, UsageError
-from parrot_core.generation import routing
-from parrot_core.inspection import (
-    built_in_conversations,
-    language_told_by_routing,
-    routing_by_language,
-    sample_conversations,
-    summarise,
-)
-from parrot_core.languages import PAPER_LANGUAGES
+from parrot_core.errors import UsageError
+from parrot_core.inspection import language_told_by_routing, routing_by_language, summarise
 
 
-@pytest.fixture
-def asked(tiny):
-    return built_in_conversations(["en", "tr"], pictures=[tiny.image(0), tiny.image(1)])
+def routing_alone(model, processor, chat):
+    """P of one conversation, from the forward pass of the model itself."""
+    batch = processor.encode_conversations(
+        [chat.messages], images=[chat.images], add_generation_prompt=True
+    )
+    with torch.no_grad():
+        return model(**batch).routing_weights.tolist()
 
 
 def test_means_sum_to_1_and_are_those_of_the_images(parrot, asked):
     routed = routing_by_language(*parrot, asked)
     summary = summarise(routed)
     for language, entry in summary.items():
-        alone = [row for chat in asked[language] for row in routing(*parrot, [chat])]
+        alone = [row for chat in asked[language] for row in routing_alone(*parrot, chat)]
         assert entry.count == len(alone) == 8
         assert sum(entry.mean) == pytest.approx(1, abs=1e-5)
         expected = tuple(fmean(column) for column in zip(*alone, strict=True))
@@ -96,36 +92,19 @@ def test_a_language_without_images_is_refused(parrot, asked):
         routing_by_language(*parrot, {**asked, "ru": []})
 
 
-def test_every_language_of_the_paper_has_as_many_built_in_questions():
-    asked = built_in_conversations(PAPER_LANGUAGES)
-    assert len({len(chats) for chats in asked.values()}) == 1
-    assert all(len(chat.images) == 1 for chats in asked.values() for chat in chats)
-    texts = {
-        language: {c.messages[0]["content"] for c in chats} for language, chats in asked.items()
-    }
-    assert len(set().union(*texts.values())) == sum(map(len, texts.values()))
+def test_watchers_see_every_batch_and_progress_reaches_the_end(parrot, asked):
+    seen, progress = [], []
 
+    def watch(language, batch):
+        seen.append((language, len(batch.conversations), batch.samples))
 
-def test_a_language_without_built_in_questions_is_named():
-    with pytest.raises(UsageError, match="no built-in questions in 'de'"):
-        built_in_conversations(["en", "de"])
-
-
-def test_samples_with_images_are_taken_by_language(tmp_path, tiny):
-    tiny.image(0).save(tmp_path / "a.png")
-
-    def sample(number, language, image):
-        question = "<image>\nWhat?" if image else "What?"
-        turns = [{"from": "human", "value": question}, {"from": "gpt", "value": "A cat"}]
-        shown = {"image": image} if image else {}
-        return {"id": str(number), "language": language, **shown, "conversations": turns}
-
-    rows = [sample(n, "tr" if n % 2 else "en", "a.png" if n != 1 else None) for n in range(9)]
-    path = tmp_path / "samples.json"
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    found = sample_conversations(path, root=tmp_path, languages=["en", "tr"], limit=4)
-    assert {language: len(chats) for language, chats in found.items()} == {"en": 4, "tr": 3}
-    with pytest.raises(UsageError, match="no sample with an image in ru"):
-        sample_conversations(path, root=tmp_path, languages=["en", "ru"], limit=4)
-    with pytest.raises(MissingError, match="nowhere"):
-        sample_conversations(tmp_path / "nowhere.json", root=tmp_path, languages=["en"], limit=1)
+    routing_by_language(
+        *parrot,
+        asked,
+        batch_size=5,
+        watchers=[watch],
+        on_progress=lambda done, total: progress.append((done, total)),
+    )
+    assert [entry[:2] for entry in seen] == [("en", 5), ("en", 3), ("tr", 5), ("tr", 3)]
+    assert seen[0][2] == (0, 1, 2, 3, 4)
+    assert progress[-1] == (16, 16)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from parrot_core.errors import MissingError
-from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, stream
+from parrot_core.errors import MissingError, UsageError
+from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, stream, weigh
 from parrot_core.languages import get_language
 
 QUESTIONS = {
@@ -35,6 +35,36 @@ def test_a_batch_answers_as_its_members_do_alone(parrot, conversations):
         for row, expected in zip(one.routing or (), alone.routing or (), strict=True):
             assert row == pytest.approx(expected, abs=1e-5)
     assert len({one.text for one in together}) == 3
+
+
+def test_candidates_weigh_what_the_model_gives_their_tokens_one_by_one(parrot, conversations):
+    model, processor = parrot
+    candidates = [["cat", "a longer dog"], ["Evet"], ["x", "y", "z"]]
+    weighed = weigh(model, processor, conversations, candidates)
+    assert [len(row) for row in weighed] == [2, 1, 3]
+    for conversation, texts, weights in zip(conversations, candidates, weighed, strict=True):
+        for text, weight in zip(texts, weights, strict=True):
+            answered = [*conversation.messages, {"role": "assistant", "content": text}]
+            inputs = processor.encode_conversations(
+                [answered], images=[conversation.images], supervise=True
+            )
+            labels = inputs.pop("labels")[0]
+            with torch.no_grad():
+                scores = model(**inputs).logits[0].double().log_softmax(-1)
+            places = (labels != -100).nonzero().flatten().tolist()
+            direct = sum(scores[at - 1, labels[at]].item() for at in places)
+            assert weight == pytest.approx(direct, abs=1e-4)
+
+
+def test_earlier_answers_are_not_weighed(parrot, tiny):
+    history = [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "A long answer"},
+    ]
+    chat = ask("What is this?", images=[tiny.image(0)], history=history)
+    ((short, long),) = weigh(*parrot, [chat], [["a", "a b c d e f g h"]])
+    assert long < short < 0
+    assert short > -20  # two tokens of a vocabulary of hundreds, not the fifteen before
 
 
 def test_each_picture_is_routed_and_the_weights_sum_to_1(parrot, conversations):
@@ -126,3 +156,19 @@ def test_a_folder_without_a_checkpoint_is_said_to_be_none(tmp_path):
         load_for_use(tmp_path)
     with pytest.raises(MissingError, match="does not exist"):
         load_for_use(tmp_path / "nowhere")
+
+
+def test_what_loading_cannot_do_is_said(parrot, tmp_path, monkeypatch):
+    for part in parrot:
+        part.save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match="unknown precision 'float99'"):
+        load_for_use(tmp_path, dtype="float99")
+    with pytest.raises(UsageError, match="no device is called 'gpu'"):
+        load_for_use(tmp_path, device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(MissingError, match="device cuda cannot be used"):
+            load_for_use(tmp_path, device="cuda")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(MissingError, match="4-bit weights need the package bitsandbytes"):
+        load_for_use(tmp_path, device="cpu", four_bit=True)
+    assert load_for_use(tmp_path, device="cpu", dtype="bfloat16")[0].dtype == torch.bfloat16

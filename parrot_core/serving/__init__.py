@@ -1,0 +1,1 @@
+"""A model in other programs' service: batches of simultaneous requests, and the web interface."""

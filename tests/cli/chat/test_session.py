@@ -1,0 +1,221 @@
+"""`parrot chat` as a program: single questions, conversations from a pipe, their mistakes."""
+
+import io
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from parrot_cli.app import main
+from parrot_cli.chat import session as session_module
+from parrot_core.generation import answer, ask
+
+
+@pytest.fixture(scope="module")
+def saved(parrot, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    for part in parrot:
+        part.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys, saved, tiny):
+    """Runs the program with a text on stdin; returns its code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(2):
+        tiny.image(number).save(tmp_path / f"{number}.png")
+
+    def run(*arguments, stdin=""):
+        data = stdin if isinstance(stdin, bytes) else stdin.encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+        words = ["parrot", "chat", *map(str, arguments), "--model", str(saved)]
+        monkeypatch.setattr(sys, "argv", words)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return SimpleNamespace(code=caught.value.code or 0, out=said.out, err=said.err)
+
+    return run
+
+
+def test_several_questions_are_one_conversation_and_a_list_in_json(run, parrot, tiny):
+    asked = ["0.png", "--max-tokens", "6", "--prompt", "What?", "--prompt", "Sure?"]
+    result = run(*asked, "--json")
+    assert result.code == 0, result.err
+    replies = json.loads(result.out)
+    first = ask("What?", images=[tiny.image(0)], language="en")
+    (one,) = answer(*parrot, [first], max_new_tokens=6)
+    history = [*first.messages, {"role": "assistant", "content": one.text}]
+    second = ask("Sure?", language="en", history=history)
+    second = type(second)(messages=second.messages, images=(tiny.image(0),))
+    (two,) = answer(*parrot, [second], max_new_tokens=6)
+    for reply, expected in zip(replies, (one, two), strict=True):
+        assert set(reply) == {"answer", "language", "routing"}
+        assert reply["answer"] == expected.text
+        assert reply["routing"] == pytest.approx(expected.routing[0], abs=1e-5)
+    assert run(*asked).out.splitlines() == [one.text, two.text]
+
+
+def test_without_a_picture_there_is_no_routing(run):
+    result = run("--prompt", "What?", "--max-tokens", "3", "--json")
+    assert json.loads(result.out)["routing"] is None
+
+
+def test_the_picture_comes_by_stdin(run, tmp_path):
+    asked = ["--prompt", "What?", "--max-tokens", "5"]
+    piped = run("-", *asked, stdin=(tmp_path / "1.png").read_bytes())
+    assert piped.code == 0, piped.err
+    assert piped.out == run("1.png", *asked).out
+    assert run("-", *asked, stdin=b"no picture").code == 2
+    assert "so no question can" in run("-", stdin=(tmp_path / "1.png").read_bytes()).err
+
+
+def test_the_picture_comes_from_an_address(run, tmp_path, picture_server):
+    (tmp_path / "a.png").write_bytes(picture_server.png)
+    asked = ["--prompt", "What?", "--max-tokens", "5"]
+    url = picture_server.url("/a.png")
+    refused = run(url, *asked)
+    assert refused.code == 2
+    assert "an address on a private network" in refused.err
+    assert run(url, *asked, "--allow-private-network").out == run("a.png", *asked).out
+    assert run(picture_server.url("/missing"), *asked, "--allow-private-network").code == 4
+
+
+def test_a_conversation_from_a_pipe_goes_on_after_every_mistake(run, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG broken")
+    lines = [
+        "What?",
+        "/lagn tr",
+        "/lang xx",
+        "/image broken.png",
+        "/image none.png",
+        "/lang tr",
+        "/image 1.png",
+        "Bu ne?",
+        "/save talk.json",
+        "/save talk.json",
+        "/save talk.md",
+        "/save talk.doc",
+        "/quit",
+        "never asked",
+    ]
+    result = run("0.png", "--max-tokens", "4", stdin="\n".join(lines))
+    assert result.code == 0
+    assert len(result.out.splitlines()) == 2
+    for problem in (
+        "error: no command /lagn\nhint: Did you mean /lang?",
+        "error: unknown language 'xx'",
+        "error: broken.png is not a picture",
+        "error: no such image: none.png",
+        "error: talk.json is there already",
+        "error: no format for 'talk.doc'",
+    ):
+        assert problem in result.err
+    talk = json.loads((tmp_path / "talk.json").read_text(encoding="utf-8"))
+    assert [turn["question"] for turn in talk["turns"]] == ["What?", "Bu ne?"]
+    assert [turn["language"] for turn in talk["turns"]] == ["en", "tr"]
+    assert [turn["images"] for turn in talk["turns"]] == [["0.png"], ["1.png"]]
+    assert [turn["answer"] for turn in talk["turns"]] == result.out.splitlines()
+    assert "**Bu ne?** (Turkish)" in (tmp_path / "talk.md").read_text(encoding="utf-8")
+
+
+def test_commands_change_what_is_asked(run):
+    said = ["What?", "/reset", "What?", "/system Sing.", "/reset", "What?", "/system", "/reset"]
+    result = run("0.png", "--max-tokens", "6", stdin="\n".join([*said, "What?"]))
+    first, second, sung, last = result.out.splitlines()
+    assert first == second == last != sung
+
+
+def test_a_retry_draws_another_answer_and_forgets_the_first(run, tmp_path):
+    result = run("0.png", "--max-tokens", "12", stdin="What?\n/retry\n/save a.json\n")
+    (turn,) = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["turns"]
+    first = run("0.png", "--max-tokens", "12", "--prompt", "What?").out
+    assert result.out == f"{first}{turn['answer']}\n"
+    assert turn["answer"] != first.strip()
+    assert turn["images"] == ["0.png"]
+
+
+def test_a_retry_after_another_language_was_chosen_asks_in_it(run, parrot, tiny):
+    question = "What is in this picture?"
+    result = run("0.png", "--max-tokens", "6", stdin=f"{question}\n/lang tr\n/retry\n")
+    asked = ask(question, images=[tiny.image(0)], language="tr")
+    (expected,) = answer(*parrot, [asked], max_new_tokens=6)
+    assert result.out.splitlines()[1] == expected.text
+
+
+def test_experts_are_drawn_on_stderr_and_named(run):
+    result = run("0.png", "--max-tokens", "3", "--prompt", "What?", "--experts")
+    assert "█" in result.err
+    shares = [float(word[:-1]) for word in result.err.split() if word.endswith("%")]
+    assert len(shares) == 6
+    assert sum(shares) == pytest.approx(100, abs=0.5)
+    assert "█" not in result.out
+
+
+def test_an_answer_in_another_language_is_remarked(run, monkeypatch):
+    class Live:
+        """Says an English sentence, whatever was asked."""
+
+        text = "There is a large butterfly with blue wings on the flower"
+        routing = None
+        ended = "stop"
+
+        def __iter__(self):
+            yield self.text
+
+    monkeypatch.setattr(session_module, "stream", lambda *_, **__: Live())
+    result = run("0.png", "--lang", "tr", "--prompt", "Bu ne?")
+    assert "answered in English, not Turkish" in result.err
+    assert "answered in" not in run("0.png", "--lang", "en", "--prompt", "What?").err
+    Live.text = "ok"  # too short to tell
+    assert "answered in" not in run("0.png", "--lang", "tr", "--prompt", "Bu ne?").err
+
+
+def test_an_interrupted_answer_ends_the_program_when_nobody_is_there(run, monkeypatch):
+    pieces = []
+
+    def interrupt(self, piece):
+        pieces.append(piece)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session_module.AnswerWriter, "write", interrupt)
+    result = run("0.png", "--prompt", "What?", "--max-tokens", "400")
+    assert result.code == 130
+    assert len(pieces) == 1
+
+
+def test_draws_can_be_repeated(run):
+    asked = ["0.png", "--prompt", "What?", "--max-tokens", "12", "--temperature", "1.5"]
+    assert run(*asked, "--seed", "3").out == run(*asked, "--seed", "3").out
+    assert run(*asked, "--seed", "3").out != run(*asked, "--seed", "4").out
+
+
+def test_precision_and_device_are_checked(run):
+    assert run("--prompt", "What?", "--dtype", "float99").code == 2
+    assert run("--prompt", "What?", "--device", "nowhere").code == 2
+    assert run("--prompt", "What?", "--max-tokens", "2", "--dtype", "bfloat16").code == 0
+
+
+def test_a_reader_that_leaves_is_no_traceback(saved, tmp_path):
+    import subprocess
+    from pathlib import Path
+
+    code = "from parrot_cli.app import main; main()"
+    command = [sys.executable, "-c", code, "chat", "--model", str(saved), "--prompt", "What?"]
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
+    )
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() == 1
+    assert "Traceback" not in err
+    assert "BrokenPipe" not in err
