@@ -3,7 +3,9 @@
 import itertools
 import logging
 import sys
-from contextlib import nullcontext
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -123,25 +125,36 @@ def train(
     dry: list[FirstBatch] | None = [] if dry_run else None
     folder = output or default_output(settings.name, stage, settings.model.language_model)
 
-    with library_output_to_stderr():
+    with library_output_to_stderr(), _place(folder, dry_run=dry_run) as place:
         from parrot_cli.workers import Reporting, is_worker, start_workers
 
         working = is_worker()
         alone = working or dry_run or stage == "language-model"
         count = 1 if alone else _processes(settings, processes)
-        if not working and stage != "language-model":
+        if not working and not dry_run and stage != "language-model":
             _check_memory(settings, int(stage), count)
         if count > 1:
             _check_batch(settings, stage, count)
             start_workers(_as_arguments(stage, recipe, folder, resume, init_from, overrides), count)
         else:
             with Reporting(debug="--debug" in sys.argv) if working else nullcontext():
-                _train(settings, stage, folder, resume=resume, init_from=init_from, dry=dry)
+                _train(settings, stage, place, resume=resume, init_from=init_from, dry=dry)
     if dry is not None:
         for line in itertools.chain.from_iterable(map(describe_first_batch, dry)):
             print_line(line)
     elif not working:
         print_line(str(folder))
+
+
+@contextmanager
+def _place(output: Path, *, dry_run: bool) -> Iterator[Path]:
+    """The folder of a run; for a dry one another beside it, so that nothing there is touched."""
+    if not dry_run:
+        yield output
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=output.parent) as scratch:
+        yield Path(scratch)
 
 
 def default_output(name: str, stage: str, language_model: str) -> Path:

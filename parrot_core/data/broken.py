@@ -42,14 +42,16 @@ class BrokenSamples:
         if self.allowed == 0:
             raise with_place(sample.origin, error) from error
         found = self.found()
-        if sample.origin not in found:
+        is_new = sample.origin not in found
+        if is_new:
             found[sample.origin] = error.problem
             self._append({"place": sample.origin, "id": sample.id, "problem": error.problem})
-            logger.warning("left out: %s: %s", sample.origin, error.problem)
         if self.known + len(found) > self.allowed:
             raise too_many(
                 list(found.items()), count=self.known + len(found), allowed=self.allowed
             ) from error
+        if is_new:
+            logger.warning("left out: %s: %s", sample.origin, error.problem)
 
     def found(self) -> dict[str, str]:
         """Returns the place of every sample found so far, by any process, and what is wrong."""

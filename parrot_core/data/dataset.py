@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 
 from parrot_core.data.broken import BrokenSamples, too_many
 from parrot_core.data.cache import default_cache
-from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.index import OnIndexing, Rows, SampleIndex
 from parrot_core.data.lengths import Lengths, Measure
 from parrot_core.data.order import SampleOrder, Share
@@ -175,20 +174,6 @@ class SampleSet(Dataset[Sample]):
         limited = copy.copy(self)
         limited._parts = [part.limited(max_length, over_long=over_long) for part in self._parts]
         return limited
-
-    def without_broken_images(self) -> "SampleSet":
-        """Returns the samples whose images can all be decoded, having decoded every one.
-
-        Raises:
-            UsageError: if more samples have broken images than may be broken.
-        """
-        faults = {}
-        for file in self.images:
-            try:
-                load_image(file.path, root=file.root)
-            except ImageError as error:
-                faults[file] = error.problem
-        return self.without_images(faults)
 
     def without_images(self, faults: Mapping[ImageFile, str]) -> "SampleSet":
         """Returns the samples that name none of these images.

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from parrot_core.data.cache import default_cache
-from parrot_core.data.images import load_image
+from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
@@ -28,7 +29,8 @@ from parrot_core.training.world import World, wait_for_all
 logger = logging.getLogger(__name__)
 
 _ENCODED_AT_ONCE = 64  # always, a last batch filled up: kernels differ with the size of a batch
-_FORMAT = 1
+_FORMAT = 2
+_ANY_SIDE = 32
 
 
 class VisionFeatures:
@@ -57,6 +59,8 @@ class VisionFeatures:
         cache: Path | None = None,
     ) -> None:
         world = world or World()
+        self.broken: dict[ImageFile, str] = {}
+        """Images that cannot be read, and why; they have no features."""
         self._rows = {file: row for row, file in enumerate(images)}
         size = model.config.image_size
         parameters = list(model.vision_encoder.parameters())
@@ -81,6 +85,10 @@ class VisionFeatures:
                     ) from error
             wait_for_all(world)
         self._features = np.load(path, mmap_mode="r", allow_pickle=False)
+        found = json.loads(_problems(path).read_text(encoding="utf-8"))
+        self.broken = {images[int(row)]: problem for row, problem in found.items()}
+        for file in self.broken:
+            del self._rows[file]
 
     def __call__(self, files: Sequence[ImageFile]) -> Tensor:
         """float[images, 1 + patches, D_v] of images, in order; maybe of none."""
@@ -106,21 +114,40 @@ class VisionFeatures:
             np.lib.format.open_memmap(staged, mode="w+", dtype=kind, shape=shape).flush()
         wait_for_all(world)
         features = np.lib.format.open_memmap(staged, mode="r+")
+        problems: dict[int, str] = {}
         starts = range(0, len(images), _ENCODED_AT_ONCE)
         for start in starts[world.rank :: world.size]:
             files = images[start : start + _ENCODED_AT_ONCE]
-            loaded = [load_image(file.path, root=file.root) for file in files]
+            loaded = [_load(file, problems, row) for row, file in enumerate(files, start=start)]
             pixels = processor.prepare_images(loaded).to(model.device)
             filled = torch.zeros(_ENCODED_AT_ONCE, *pixels.shape[1:]).to(pixels)
             filled[: len(files)] = pixels
             encoded = model.vision_features(filled)[: len(files)].cpu()
             features[start : start + len(files)] = encoded.view(_as_integers(encoded)).numpy()
         features.flush()
+        _problems(path, world.rank).write_text(json.dumps(problems), encoding="utf-8")
         wait_for_all(world)
         if world.is_first:
+            for rank in range(world.size):
+                problems |= json.loads(_problems(path, rank).read_text(encoding="utf-8"))
+                _problems(path, rank).unlink()
+            _problems(path).write_text(json.dumps(problems), encoding="utf-8")
             with staged.open("rb") as file:
                 os.fsync(file.fileno())
             staged.replace(path)
+
+
+def _problems(path: Path, rank: int | None = None) -> Path:
+    """Beside the features: which images cannot be read, as all or one of the processes found."""
+    return path.with_suffix(".json" if rank is None else f".{rank}.json")
+
+
+def _load(file: ImageFile, problems: dict[int, str], row: int) -> Image.Image:
+    try:
+        return load_image(file.path, root=file.root)
+    except ImageError as error:
+        problems[row] = error.problem
+        return Image.new("RGB", (_ANY_SIDE, _ANY_SIDE))  # that nobody may ask for
 
 
 def _key(

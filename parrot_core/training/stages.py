@@ -13,7 +13,6 @@ from torch import nn
 from parrot_core.data.collate import Collator
 from parrot_core.data.dataset import SampleSet
 from parrot_core.data.first_batch import FirstBatch, first_batch
-from parrot_core.data.images import ImageError
 from parrot_core.data.index import OnIndexing
 from parrot_core.data.order import OrderSampler
 from parrot_core.errors import UsageError
@@ -145,13 +144,8 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             on_start(parts)
         features = None
         if settings.cache_vision_features:
-            if settings.max_bad_samples:
-                samples = samples.without_broken_images()
-            try:
-                features = VisionFeatures(model, processor, samples.images, world=world)
-            except ImageError:
-                samples.without_broken_images()  # says in which samples they are
-                raise
+            features = VisionFeatures(model, processor, samples.images, world=world)
+            samples = samples.without_images(features.broken)
         broken = samples.broken_samples(output / BROKEN_FILE)
         if checkpoint is None and world.is_first:
             broken.forget()

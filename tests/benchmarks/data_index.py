@@ -134,14 +134,14 @@ def start_up(folder: Path, rank: int) -> dict[str, Any]:
     """What a process of a run does before its first step, and some steps' reading."""
     import torch
 
-    from parrot_core.data.arrow import MappedRows
     from parrot_core.data.dataset import SampleSet
     from parrot_core.data.order import OrderSampler
 
-    del torch, MappedRows
+    del torch
     import pyarrow as pa
 
     pa.array([1])
+    meet("imported")
     before = memory()
     start, used = time.perf_counter(), time.process_time()
     samples = SampleSet(["samples.json"], root=folder, cache=folder / "cache")
@@ -227,7 +227,7 @@ def measure(folder: Path, samples: int, *, with_json: bool) -> dict[str, Any]:
     files = [path for path in (folder / "cache").rglob("samples-*/*") if path.is_file()]
     report["index"]["disk_mb"] = round(sum(path.stat().st_size for path in files) / MEGABYTE)
     pair = [child("--as", f"start{rank}", "--folder", str(folder)) for rank in range(2)]
-    for _ in ("started", "measured", "read"):
+    for _ in ("imported", "started", "measured", "read"):
         for process in pair:
             assert process.stdout is not None
             process.stdout.readline()
