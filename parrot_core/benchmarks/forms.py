@@ -55,7 +55,7 @@ def detect_form(questions: Sequence[Question]) -> str:
             odd = next(question for question in questions if not question.options)
             raise UsageError(
                 f"{odd.origin}: no options, while other rows have some",
-                hint="Split the table: one file for each kind of question.",
+                hint="Ask one kind at a time: --data 'FOLDER/NAME_*.tsv' takes some of the tables.",
             )
         named = any(_SAYS_CIRCULAR.search(question.table) for question in questions[:1])
         return "circular" if named or _has_rotations(questions) else "multiple choice"

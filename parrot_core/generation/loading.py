@@ -28,7 +28,9 @@ def load_for_use(
         UsageError: for another name of a precision or device.
     """
     if not (folder / "config.json").is_file():
-        what = "has no config.json" if folder.is_dir() else "does not exist"
+        what = "does not exist"
+        if folder.exists():
+            what = "has no config.json" if folder.is_dir() else "is a file"
         raise MissingError(
             f"not a checkpoint: {folder} {what}",
             hint="Name the folder that `parrot train --stage 2` wrote, or run `parrot demo`.",

@@ -45,6 +45,13 @@ def open_run(output: Path) -> Path:
     return output
 
 
+def _umask() -> int:
+    """What the user keeps from others; it can only be asked for by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def save_run(
     output: Path,
     *,
@@ -88,7 +95,9 @@ def save_run(
         (staging / "recipe.json").write_text(recipe_as_json(recipe), encoding="utf-8")
         (staging / RUN_FILE).write_text(json.dumps(run, indent=2), encoding="utf-8")
         files = sorted(path for path in staging.rglob("*") if path.is_file())
+        usual = 0o666 & ~_umask()
         for path in files:
+            path.chmod(usual)  # some are written for their owner alone, but checkpoints are shared
             with path.open("rb") as file:
                 os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
