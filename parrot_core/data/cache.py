@@ -70,6 +70,28 @@ class _Seen:
         return max(self.written, self.changed) < self.read - _FRESH and self.looks_like(source)
 
 
+@contextlib.contextmanager
+def locked(path: Path, *, doing: str) -> Iterator[None]:
+    """While this lasts, no other process holds the same lock; the system lifts a dead one's.
+
+    Args:
+        path: The lock's file; its folder is there.
+        doing: What another process that holds it is doing, for the log.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_SILENT_WAIT)
+    except Timeout:
+        logger.info("waits for another process that %s", doing)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class SourceCache:
     """The files that are made of one data file.
 
@@ -165,20 +187,8 @@ class SourceCache:
             unfinished.replace(self.folder / _SOURCE)
             return seen
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / _LOCK)
-        try:
-            lock.acquire(timeout=_SILENT_WAIT)
-        except Timeout:
-            logger.info("waits for another process that reads %s", self.source)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return locked(self.folder / _LOCK, doing=f"reads {self.source}")
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:

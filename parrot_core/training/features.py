@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from parrot_core.data.cache import default_cache
+from parrot_core.data.cache import default_cache, locked
 from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
-from parrot_core.training.world import World, wait_for_all
+from parrot_core.training.world import World, any_of, wait_for_all
 
 logger = logging.getLogger(__name__)
 
@@ -71,19 +71,18 @@ class VisionFeatures:
                 return
             key = _key(model, processor, images, self._empty)
             path = (cache or default_cache()) / "vision" / f"{key}.npy"
-            is_there = path.is_file()
-            wait_for_all(world)  # before the first to finish makes it be there
-            if not is_there:
-                logger.info("encodes %d images", len(images))
+            if any_of(world, not path.is_file()):
                 try:
-                    self._encode(model, processor, images, world, path)
+                    with _by_one_run(path, world):
+                        if not path.is_file():  # another run may have made it meanwhile
+                            logger.info("encodes %d images", len(images))
+                            self._encode(model, processor, images, world, path)
                 except OSError as error:
                     raise MissingError(
                         f"cannot keep vision features in {path.parent}: {error.strerror}",
                         hint="Make room, name another folder by PARROT_CACHE, or set "
                         "cache_vision_features = false.",
                     ) from error
-            wait_for_all(world)
         self._features = np.load(path, mmap_mode="r", allow_pickle=False)
         found = json.loads(_problems(path).read_text(encoding="utf-8"))
         self.broken = {images[int(row)]: problem for row, problem in found.items()}
@@ -110,7 +109,6 @@ class VisionFeatures:
         shape = (len(images), *self._empty.shape[1:])
         kind = _stored_as(self._empty.dtype)
         if world.is_first:
-            path.parent.mkdir(parents=True, exist_ok=True)
             np.lib.format.open_memmap(staged, mode="w+", dtype=kind, shape=shape).flush()
         wait_for_all(world)
         features = np.lib.format.open_memmap(staged, mode="r+")
@@ -135,6 +133,18 @@ class VisionFeatures:
             with staged.open("rb") as file:
                 os.fsync(file.fileno())
             staged.replace(path)
+
+
+@contextmanager
+def _by_one_run(path: Path, world: World) -> Iterator[None]:
+    """While this lasts, no other run makes the same file; all processes of this one are inside."""
+    with ExitStack() as held:
+        if world.is_first:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(path.with_suffix(".lock"), doing="encodes the same images"))
+        wait_for_all(world)
+        yield
+        wait_for_all(world)
 
 
 def _problems(path: Path, rank: int | None = None) -> Path:

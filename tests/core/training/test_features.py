@@ -1,6 +1,8 @@
 """Vision features are encoded once, kept, and the same as if encoded each time."""
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -96,3 +98,25 @@ def test_bfloat16_is_kept_as_it_is(workshop, tiny, tmp_path):
     with torch.no_grad():
         expected = model.vision_features(pixels)
     torch.testing.assert_close(seen, expected, atol=5e-2, rtol=5e-2)
+
+
+def test_two_runs_that_begin_at_once_encode_the_same_images_once(workshop, tiny, tmp_path):
+    model, processor = tiny.parrot()
+    files = [ImageFile(workshop.data, f"images/{number}.png") for number in range(3)]
+    encoded = []
+    encode = model.vision_features
+
+    def slow(pixels):
+        encoded.append(len(pixels))
+        time.sleep(0.3)  # the other run comes meanwhile
+        return encode(pixels)
+
+    model.vision_features = slow
+    with ThreadPoolExecutor(2) as runs:
+        seen = [
+            runs.submit(VisionFeatures, model, processor, files, cache=tmp_path) for _ in range(2)
+        ]
+        first, second = (run.result()(files) for run in seen)
+    assert torch.equal(first, second)
+    of_nothing = 2  # each run asks once for the shape
+    assert len(encoded) == of_nothing + 1
