@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from parrot_cli.output import printable
+
 MODES = ("auto", "terminal", "arrange")
 """Who arranges right-to-left text: found out, the terminal, or this program."""
 
@@ -58,7 +60,7 @@ class AnswerWriter:
     """Writes an answer as it comes, piece by piece.
 
     Args:
-        out: Where to.
+        out: Where to; a terminal gets control characters as pictures of them.
         arranges: Whether rows with right-to-left letters are arranged here.
         width: Returns the terminal's width in cells, asked anew for each piece: it may be resized.
     """
@@ -72,6 +74,8 @@ class AnswerWriter:
 
     def write(self, piece: str) -> None:
         """Writes the next piece."""
+        if self._out.isatty():
+            piece = printable(piece)
         if not self._arranges:
             self._out.write(piece)
         else:

@@ -14,7 +14,7 @@ from parrot_cli.chat.reading import keys_unseen, questions_from_stdin, questions
 from parrot_cli.chat.right_to_left import AnswerWriter, terminal_arranges
 from parrot_cli.chat.routing_bar import routing_bar
 from parrot_cli.chat.thumbnails import thumbnail
-from parrot_cli.output import print_error
+from parrot_cli.output import print_error, printable
 from parrot_core.errors import ParrotError
 from parrot_core.generation import Dialogue, LiveAnswer, Sampling, stream
 from parrot_core.generation.conversations import written_in
@@ -160,7 +160,7 @@ class Session:
 
     def hint(self, text: str) -> None:
         """Says something about the conversation, dimly, on stderr."""
-        self._side.print(text, style="dim", markup=False)
+        self._side.print(printable(text), style="dim", markup=False)
 
     def present_picture(self) -> None:
         """Shows the picture that the next question shows, where the terminal can; and its size."""

@@ -3,8 +3,6 @@
 import base64
 import io
 import re
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -47,8 +45,13 @@ def screen(text, width):
     return ["".join(row).rstrip() for row in rows]
 
 
-def write(pieces, *, width=40, arranges=True):
-    out = io.StringIO()
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def write(pieces, *, width=40, arranges=True, out=None):
+    out = out or io.StringIO()
     writer = AnswerWriter(out, arranges=arranges, width=lambda: width)
     for piece in pieces:
         writer.write(piece)
@@ -87,6 +90,16 @@ def test_left_to_right_text_is_written_as_it_comes():
     text = "A large butterfly\nwith blue wings, and much more to be said of it than fits"
     assert "".join(write([text[:9], text[9:]], arranges=True)) == text.replace("\n", "")
     assert write(list(ARABIC), arranges=False) == [ARABIC, ""]
+
+
+@pytest.mark.parametrize("arranges", [True, False])
+def test_an_answer_cannot_command_the_terminal_but_goes_into_a_pipe_as_it_is(arranges):
+    answer = "a\x1b[2Jb\r\n\x9b1mc\x07\td"
+    drawn = "".join(write(list(answer), arranges=arranges, out=Terminal()))
+    assert drawn == "a␛[2Jb�1mc␇    d"
+    piped = io.StringIO()
+    write(list(answer), arranges=False, out=piped)
+    assert piped.getvalue() == f"{answer}\n"
 
 
 @pytest.mark.parametrize(
@@ -196,24 +209,21 @@ def test_sixel_draws_the_picture(picture):
 
 @pytest.fixture
 def enter(monkeypatch, tmp_path):
-    """Types keys and returns the questions that come of them."""
+    """Types keys, further ones after each question, and returns the questions."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
     def enter(*typed):
         with create_pipe_input() as source, create_app_session(source, DummyOutput()):
             monkeypatch.setattr(reading, "create_input", lambda **_: source)
             monkeypatch.setattr(reading.os, "isatty", lambda _: True)
-
-            def type_slowly():
-                for keys in typed:  # earlier lines are looked up between keys
-                    source.send_text(keys)
-                    time.sleep(0.5)
-
-            hands = threading.Thread(target=type_slowly)
-            hands.start()
+            questions = []
+            waiting = list(typed)
+            source.send_text(waiting.pop(0))
             commands = ("/lang", "/image", "/retry")
-            questions = list(reading.questions_from_terminal(commands, status=lambda: "status"))
-            hands.join()
+            for question in reading.questions_from_terminal(commands, status=lambda: "status"):
+                questions.append(question)
+                if waiting:
+                    source.send_text(waiting.pop(0))
             return questions
 
     return enter
@@ -232,7 +242,7 @@ def test_enter_sends_and_alt_enter_or_a_backslash_begins_a_line(enter):
 
 
 def test_lines_are_edited_and_earlier_ones_come_back(enter):
-    asked = enter("wat?\x1b[D\x1b[D\x1b[Dh\r", UP, "!\r", LEAVE)
+    asked = enter("wat?\x1b[D\x1b[D\x1b[Dh\r", UP + "!\r", LEAVE)
     assert asked == ["what?", "what?!"]
     # The newest first, in another session too.
     assert list(reading.earlier_lines().load_history_strings()) == ["what?!", "what?"]
