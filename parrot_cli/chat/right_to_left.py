@@ -56,6 +56,16 @@ def arrange(row: str, *, from_right: bool, width: int) -> str:
     return " " * max(0, width - cell_len(drawn)) + drawn if from_right else drawn
 
 
+def arrange_lines(text: str) -> str:
+    """Returns lines as they are drawn, those from right to left not set to the right."""
+    return "\n".join(
+        arrange(line, from_right=begins_from_right(line), width=0)
+        if has_right_to_left(line)
+        else line
+        for line in text.split("\n")
+    )
+
+
 class AnswerWriter:
     """Writes an answer as it comes, piece by piece.
 
