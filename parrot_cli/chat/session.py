@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from prompt_toolkit.utils import is_dumb_terminal
 from rich.console import Console
 
 from parrot_cli.chat.commands import Commands
@@ -80,7 +81,7 @@ class Session:
         self._parts = parts
         self._protocol = protocol
         self._names: tuple[str | None, ...] | None = None
-        self._side = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._side = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     @property
     def has_experts(self) -> bool:
@@ -147,7 +148,7 @@ class Session:
         else:
             questions = questions_from_stdin()
         for text in questions:
-            if from_terminal:
+            if from_terminal and not is_dumb_terminal():  # which cannot erase what was entered
                 self._echo(text)
             try:
                 if commands.recognises(text):
