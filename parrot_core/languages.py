@@ -5,11 +5,13 @@ A language is added by a row. Nothing else in Parrot asks which language it deal
 
 import difflib
 import functools
+import json
 import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from parrot_core.errors import UsageError
 
@@ -344,9 +346,17 @@ _UNSEEN = 5e-5  # frequency given to a group of letters that a profile does not 
 
 @functools.lru_cache(maxsize=1)
 def _profiles() -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Loads langdetect's frequencies of letter groups, and which column is which language's."""
+    """Loads langdetect's frequencies of letter groups, and which column is which language's.
+
+    File by file, because langdetect's own loop takes Ctrl-C for a broken file.
+    """
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
+    from langdetect.utils.lang_profile import LangProfile
 
     factory = DetectorFactory()
-    factory.load_profile(PROFILES_DIRECTORY)
-    return factory.word_lang_prob_map, {name: i for i, name in enumerate(factory.langlist)}
+    names = [_PROFILE_NAMES.get(code, code) for code in LANGUAGES]
+    for row, name in enumerate(names):
+        file = Path(PROFILES_DIRECTORY, name)
+        profile = LangProfile(**json.loads(file.read_text(encoding="utf-8")))
+        factory.add_profile(profile, row, len(names))
+    return factory.word_lang_prob_map, {name: row for row, name in enumerate(names)}
