@@ -11,6 +11,7 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
     CLIPVisionModel,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -88,10 +89,12 @@ def tiny_image_processor(size: int = 28) -> CLIPImageProcessorPil:
     )
 
 
-def tiny_parrot(**settings: object) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
+def tiny_parrot(
+    language_model: PreTrainedModel | None = None, **settings: object
+) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
     """A whole Parrot of about 40 thousand parameters, different for different settings only."""
     return join_parrot(
-        language_model=tiny_language_model(),
+        language_model=language_model or tiny_language_model(),
         vision_encoder=tiny_vision_encoder(),
         tokenizer=byte_tokenizer(),
         image_processor=tiny_image_processor(),

@@ -201,18 +201,26 @@ class ParrotProcessor(ProcessorMixin):
     def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
         """Renders or encodes multimodal messages, as in the library, with a guidance mask.
 
-        Content may be a list of `{"type": "text"}` and `{"type": "image"}` entries: the template,
-        written for text, is given their concatenation with placeholders. With `tokenize` and
-        `return_dict` the result carries `guidance_mask`, so that earlier answers do not guide.
+        Content may be a list of `{"type": "text"}` and `{"type": "image"}` entries, or OpenAI's
+        `{"type": "image_url"}`: the template, written for text, is given them as lines, images as
+        placeholders. With `tokenize` and `return_dict` the result carries `guidance_mask`, so that
+        earlier answers do not guide.
+
+        Raises:
+            UsageError: if a conversation is empty, or a message is not one.
+            PlaceholderError: if placeholders and images differ in number.
         """
         kwargs = {**dict(zip(("conversation", "chat_template"), args, strict=False)), **kwargs}
         conversation = kwargs.pop("conversation")
-        single = bool(conversation) and isinstance(conversation[0], Mapping)
-        chats = [conversation] if single else list(conversation)
+        if not conversation:
+            raise UsageError("the conversation is empty", hint="Give at least one message.")
+        chats, is_batch = self._normalize_conversations(conversation)
         flat = [[self._flatten(message) for message in chat] for chat in chats]
+        for number, messages in enumerate(flat):
+            check_conversation(messages, place=f"conversation {number}")
         template = kwargs.pop("chat_template", None) or self._template()
         if not kwargs.pop("tokenize", False):
-            rendered = flat[0] if single else flat
+            rendered = flat if is_batch else flat[0]
             return super().apply_chat_template(rendered, chat_template=template, **kwargs)
         found, _, _, _ = self._multimodal_inputs_from_conversations(
             chats, {}, load_audio_from_video=False
@@ -237,12 +245,11 @@ class ParrotProcessor(ProcessorMixin):
         text, images = kwargs.get("text"), kwargs.get("images")
         if text is not None:
             texts = [text] if isinstance(text, str) else text
-            _compare(
-                sum(str(part).count(self.image_token) for part in texts),
-                _count_images(images),
-                place="the text",
-                token=self.image_token,
-            )
+            places = [str(part).count(self.image_token) for part in texts]
+            _compare(sum(places), _count_images(images), place="the text", token=self.image_token)
+            if isinstance(images, list) and images and isinstance(images[0], list):
+                for number, (found, shown) in enumerate(zip(places, images, strict=True)):
+                    _compare(found, len(shown), place=f"text {number}", token=self.image_token)
         super().validate_inputs(**kwargs)
 
     def _process_images(self, images: Any, **kwargs: Any) -> tuple[BatchFeature, list[str]]:  # noqa: ANN401
@@ -280,21 +287,22 @@ class ParrotProcessor(ProcessorMixin):
             )
         return str(template)
 
-    def _flatten(self, message: Mapping[str, Any]) -> dict[str, str]:
-        content = message["content"]
-        if isinstance(content, str):
-            return {"role": message["role"], "content": content}
-        parts = []
-        for entry in content:
-            if entry["type"] == "text":
-                parts.append(entry["text"])
-            elif entry["type"] in {"image", "image_url"}:
-                parts.append(self.image_token)
-            else:
-                raise UsageError(
-                    f"a message holds a {entry['type']!r}", hint="Parrot takes text and images."
-                )
-        return {"role": message["role"], "content": "\n".join(parts)}
+    def _flatten(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """A message with its text and images as lines of one text; checked by whoever reads it."""
+        content = message.get("content")
+        if isinstance(content, list):
+            content = "\n".join(self._as_text(entry) for entry in content)
+        return {"role": message.get("role"), "content": content}
+
+    def _as_text(self, entry: Mapping[str, Any]) -> str:
+        if entry.get("type") == "text" and isinstance(entry.get("text"), str):
+            return str(entry["text"])
+        if entry.get("type") == "image":
+            return self.image_token
+        raise UsageError(
+            f"a message holds {entry!r:.80}",
+            hint='Parrot takes {"type": "text", "text": …} and {"type": "image", …}.',
+        )
 
     def _encode_chats(
         self,
@@ -313,7 +321,6 @@ class ParrotProcessor(ProcessorMixin):
                 raise ValueError(f"apply_chat_template of Parrot takes no {name}={options[name]!r}")
             options.pop(name, None)
         for number, (messages, shown) in enumerate(zip(chats, images, strict=True)):
-            check_conversation(messages, place=f"conversation {number}")
             self._check_placeholders(messages, len(shown), place=f"conversation {number}")
         encoded = [self._encode(messages, template=template, **options) for messages in chats]
         batch = self._pad(encoded, padding_side=side)

@@ -145,7 +145,7 @@ def test_what_asks_in_equation_2_can_be_chosen(kind, query, join) -> None:
     with torch.no_grad():
         features = model.vision_features(pixels)
         output = model.vision_encoder(pixels, output_hidden_states=True)
-    prefix = VISION_ENCODERS[kind].prefix_tokens
+    prefix = VISION_ENCODERS[kind].prefix_tokens(model.config.vision_config)
     patches = output.hidden_states[-2][:, prefix:]
     expected = output.pooler_output if query == "pooled" else patches.mean(dim=1)
     assert torch.equal(features[:, 0], expected)
@@ -192,10 +192,8 @@ def test_an_efficientnet_keeps_its_statistics_in_training(join, tiny) -> None:
 
 
 def test_an_efficientnet_has_no_layer_before_the_last(join) -> None:
-    model, _ = join(viewer=vision_encoder("efficientnet"), size=64)
-    model.config.vision_feature_layer = -2
     with pytest.raises(UsageError, match="vision_feature_layer -2"):
-        model.vision_features(torch.zeros(1, 3, 64, 64))
+        join(viewer=vision_encoder("efficientnet"), size=64, vision_feature_layer=-2)
 
 
 @pytest.mark.parametrize("kind", LANGUAGE_MODELS)
