@@ -218,18 +218,30 @@ class ParrotProcessor(ProcessorMixin):
         flat = [[self._flatten(message) for message in chat] for chat in chats]
         for number, messages in enumerate(flat):
             check_conversation(messages, place=f"conversation {number}")
+        tokenize, as_batch = kwargs.pop("tokenize", False), kwargs.pop("return_dict", False)
+        side = kwargs.pop("padding_side", self.tokenizer.padding_side)
+        masks = kwargs.pop("return_assistant_tokens_mask", False)
         template = kwargs.pop("chat_template", None) or self._template()
-        if not kwargs.pop("tokenize", False):
-            rendered = flat if is_batch else flat[0]
-            return super().apply_chat_template(rendered, chat_template=template, **kwargs)
-        found, _, _, _ = self._multimodal_inputs_from_conversations(
-            chats, {}, load_audio_from_video=False
-        )
-        loaded = iter(self.image_processor.fetch_images([i for images in found for i in images]))
-        images = [[next(loaded) for _ in chat] for chat in found]
-        as_batch = kwargs.pop("return_dict", False)
-        batch = self._encode_chats(flat, images, template=template, options=kwargs)
-        return batch if as_batch else batch["input_ids"]
+        options = _accepted({**(kwargs.pop("processor_kwargs", None) or {}), **kwargs})
+        if not tokenize:
+            texts = [
+                render_with_spans(messages, tokenizer=self.tokenizer, template=template, **options)[
+                    0
+                ]
+                for messages in flat
+            ]
+            return texts if is_batch else texts[0]
+        images = self._images_of(chats)
+        for number, (messages, shown) in enumerate(zip(flat, images, strict=True)):
+            self._check_placeholders(messages, len(shown), place=f"conversation {number}")
+        encoded = [self._encode(messages, template=template, **options) for messages in flat]
+        batch = self._pad(encoded, padding_side=side)
+        if masks:
+            batch["assistant_masks"] = _stack([row.answer for row in encoded], 0, side)
+        shown_in_all = [image for shown in images for image in shown]
+        if shown_in_all:
+            batch["pixel_values"] = self.prepare_images(shown_in_all)
+        return BatchFeature(batch) if as_batch else batch["input_ids"]
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **_: Any) -> str:  # noqa: ARG002, ANN401
         """What an image's placeholder becomes in text: V image tokens."""
@@ -304,32 +316,13 @@ class ParrotProcessor(ProcessorMixin):
             hint='Parrot takes {"type": "text", "text": …} and {"type": "image", …}.',
         )
 
-    def _encode_chats(
-        self,
-        chats: list[list[dict[str, str]]],
-        images: list[list[Image.Image]],
-        *,
-        template: str,
-        options: dict[str, Any],
-    ) -> BatchFeature:
-        """The library's route: its options are accepted where they have a meaning here."""
-        options = {**(options.pop("processor_kwargs", None) or {}), **options}
-        side = options.pop("padding_side", self.tokenizer.padding_side)
-        masks = options.pop("return_assistant_tokens_mask", False)
-        for name, accepted in _ACCEPTED_OPTIONS.items():
-            if options.get(name) not in accepted:
-                raise ValueError(f"apply_chat_template of Parrot takes no {name}={options[name]!r}")
-            options.pop(name, None)
-        for number, (messages, shown) in enumerate(zip(chats, images, strict=True)):
-            self._check_placeholders(messages, len(shown), place=f"conversation {number}")
-        encoded = [self._encode(messages, template=template, **options) for messages in chats]
-        batch = self._pad(encoded, padding_side=side)
-        if masks:
-            batch["assistant_masks"] = _stack([row.answer for row in encoded], 0, side)
-        flat = [image for shown in images for image in shown]
-        if flat:
-            batch["pixel_values"] = self.prepare_images(flat)
-        return BatchFeature(batch)
+    def _images_of(self, chats: list[list[dict[str, Any]]]) -> list[list[Image.Image]]:
+        """The images in each conversation, from memory, files or the web."""
+        found, _, _, _ = self._multimodal_inputs_from_conversations(
+            chats, {}, load_audio_from_video=False
+        )
+        loaded = iter(self.image_processor.fetch_images([i for images in found for i in images]))
+        return [[next(loaded) for _ in images] for images in found]
 
     def _encode(
         self,
@@ -419,6 +412,18 @@ class ParrotProcessor(ProcessorMixin):
         square = Image.new("RGB", (side, side), background)
         square.paste(image, ((side - width) // 2, (side - height) // 2))
         return square
+
+
+def _accepted(options: dict[str, Any]) -> dict[str, Any]:
+    """What is left for the template, once options are gone that change nothing here.
+
+    Raises:
+        ValueError: if one of those has a value that would change something.
+    """
+    for name, accepted in _ACCEPTED_OPTIONS.items():
+        if options.get(name) not in accepted:
+            raise ValueError(f"apply_chat_template of Parrot takes no {name}={options[name]!r}")
+    return {name: value for name, value in options.items() if name not in _ACCEPTED_OPTIONS}
 
 
 def _compare(placeholders: int, images: int, *, place: str, token: str) -> None:

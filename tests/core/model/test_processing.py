@@ -172,6 +172,7 @@ def test_multimodal_messages_encode_as_text_with_placeholders_does(processor, do
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
     text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    assert processor.apply_chat_template([messages], add_generation_prompt=True) == [text]
     again = processor(text=text, images=[dog], return_tensors="pt")
     assert torch.equal(again["input_ids"], expected["input_ids"])
 
