@@ -118,6 +118,8 @@ class DataSet:
     """JSON, JSONL or Parquet in LLaVA's format, relative to `data.folder`."""
     images: str = "."
     """Image root of its samples, relative to `data.folder`."""
+    language: LanguageCode | None = None
+    """Of its samples that state none: the log tells loss and routing apart by language."""
     samples: Count | None = None
     """How many it has, as published; only estimates read it, and only where the file is not."""
     text_tokens: Count | None = None
