@@ -73,6 +73,7 @@ class ParrotTrainer(Trainer):
         self.stop = StopRequest()
         self.loss: float | None = None
         self.tokens_per_second: float | None = None
+        self.samples_per_second: float | None = None
         self._since = time.perf_counter()
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -117,7 +118,8 @@ class ParrotTrainer(Trainer):
         """The loss of a micro-batch, scaled so that averaging over processes sums it."""
         languages, images = inputs.pop(LANGUAGES_KEY), inputs.pop(IMAGES_KEY)
         is_filler = inputs.pop(FILLER_KEY, None) is not None
-        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
+        packing = {"pack": True} if self._engine.packing else {}
+        outputs = model(**inputs, **packing, num_items_in_batch=num_items_in_batch)
         loss = outputs["loss"]
         if is_filler:
             loss = loss * 0.0
@@ -169,6 +171,7 @@ class ParrotTrainer(Trainer):
         seconds, self._since = now - self._since, now
         self.loss = counted.pop("loss")
         self.tokens_per_second = counted.pop("tokens") / seconds
+        self.samples_per_second = counted.pop("samples") / seconds
         if not math.isfinite(self.loss):
             raise UsageError(
                 f"the loss is {self.loss} at step {self.state.global_step}",
@@ -182,7 +185,7 @@ class ParrotTrainer(Trainer):
             "loss": self.loss,
             "learning_rate": float(logs["learning_rate"]),
             "tokens_per_second": self.tokens_per_second,
-            "samples_per_second": counted.pop("samples") / seconds,
+            "samples_per_second": self.samples_per_second,
             **({"grad_norm": float(logs["grad_norm"])} if "grad_norm" in logs else {}),
             **counted,
         }
