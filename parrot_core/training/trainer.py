@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,9 @@ from parrot_core.training.world import sum_over, wait_for_all
 logger = logging.getLogger(__name__)
 
 TRAINED_FILE = "trained.safetensors"
+
+_TORCH_WRITES = ("PytorchStreamWriter", "inline_container")
+"""Named in the errors of torch's writer of files, which are no `OSError`."""
 
 
 class ParrotTrainer(Trainer):
@@ -239,11 +243,13 @@ class ParrotTrainer(Trainer):
                 checkpoints.finish(path, step=step, identity=run.identity, counted=counted)
                 checkpoints.remove_old(folder, keep=self._engine.keep)
         except (OSError, SafetensorError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            if isinstance(error, RuntimeError) and not any(n in str(error) for n in _TORCH_WRITES):
                 raise  # not about the disk
+            free = shutil.disk_usage(folder).free / 1e6
             checkpoints.remove_old(folder, keep=self._engine.keep)
             raise MissingError(
-                f"cannot save the checkpoint of step {step} in {folder}: {_reason(error)}",
+                f"cannot save the checkpoint of step {step} in {folder}: {_reason(error)} "
+                f"({free:,.1f} MB are free there)",
                 hint="Make room; --resume goes on from the checkpoint before.",
             ) from error
         wait_for_all(run.world)
@@ -268,4 +274,6 @@ def _flat(line: Mapping[str, Any]) -> dict[str, float]:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, RuntimeError):
+        return "the disk did not take all of it"
     return str(error).strip().splitlines()[0]
