@@ -1,6 +1,7 @@
 """Finding option letters in an answer: Latin or native, and not the words that look like them."""
 
 import re
+from bisect import bisect_left
 from itertools import pairwise
 
 from parrot_core.benchmarks.multilingual.folding import Token, words
@@ -85,12 +86,12 @@ def _end_of_own_text(
     reading: Reading, start: int, choices: dict[str, str], letters: frozenset[str]
 ) -> int:
     """Returns the index after the text of a letter's option that begins at a token; 0 if none."""
-    following = [index for index in reading.spoken if index >= start]
+    first = bisect_left(reading.spoken, start)
     for letter in letters:
         text = words(choices[letter])
-        said = tuple(reading.tokens[index].folded for index in following[: len(text)])
-        if text and said == text:
-            return following[len(text) - 1] + 1
+        following = reading.spoken[first : first + len(text)]
+        if text and tuple(reading.tokens[index].folded for index in following) == text:
+            return following[-1] + 1
     return 0
 
 

@@ -34,11 +34,13 @@ class OptionText:
     Attributes:
         words: Its folded words.
         core: The same without articles at its beginning and particles at its end.
+        run_on: It without white space and articles.
         value: The number that it is, if it is one in digits or in a word.
     """
 
     words: Words
     core: Words
+    run_on: str
     value: float | None
 
 
@@ -52,7 +54,7 @@ def prepare(text: str) -> OptionText:
     particles = LEXICON.determiners if _IDEOGRAPH.match(parts[-1] if parts else "") else ()
     while end - 1 > start and parts[end - 1] in particles:
         end -= 1
-    return OptionText(parts, parts[start:end], value_of(parts))
+    return OptionText(parts, parts[start:end], _run_on(parts), value_of(parts))
 
 
 def read_text(reading: Reading, choices: dict[str, str]) -> frozenset[str] | None:
@@ -105,15 +107,15 @@ def is_exactly(reading: Reading, choices: dict[str, str]) -> str | None:
     said = tuple(reading.tokens[index].folded for index in reading.spoken)
     if len(said) == 1 and len(said[0]) == 1 and said[0].isascii() and said[0].isalpha():
         return None
-    texts = {letter: prepare(text).words for letter, text in choices.items()}
-    collective = LEXICON.collective.get(said)
+    options = {letter: prepare(text) for letter, text in choices.items()}
+    run_on, collective = _run_on(said), LEXICON.collective.get(said)
     return (
-        _only(letter for letter, text in texts.items() if text == said)
-        or _only(letter for letter, text in texts.items() if _run_on(text) == _run_on(said))
+        _only(letter for letter, option in options.items() if option.words == said)
+        or _only(letter for letter, option in options.items() if run_on and option.run_on == run_on)
         or _only(
             letter
-            for letter, text in texts.items()
-            if collective and _collective_at_start(text) == collective
+            for letter, option in options.items()
+            if collective and _collective_at_start(option.words) == collective
         )
     )
 
