@@ -25,6 +25,7 @@ from parrot_core.benchmarks.registry import (
     read_tables,
 )
 from parrot_core.benchmarks.report import Provenance, Report, build_report
+from parrot_core.benchmarks.scoring import refuse_secret
 from parrot_core.benchmarks.tables import language_of_name
 from parrot_core.errors import ParrotError, UsageError
 
@@ -126,6 +127,8 @@ def load_task(
             f"{name} has free answers, which only a judge can rate",
             hint="Name a judge with --judge-url and --judge-model.",
         )
+    if to_be_scored and form != "judged":
+        refuse_secret(questions)
     return Task(
         name=name,
         title=known.title if known else _common_name(tuple(tables)),
