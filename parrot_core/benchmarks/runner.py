@@ -13,7 +13,7 @@ from parrot_core.benchmarks.answers import (
     fingerprint_of,
 )
 from parrot_core.benchmarks.base import Answerer, Benchmark, Prompt, Question
-from parrot_core.benchmarks.forms import check_form, detect_form
+from parrot_core.benchmarks.forms import FREE, check_form, detect_form
 from parrot_core.benchmarks.judge import Judge, judged_report
 from parrot_core.benchmarks.matching import DEFAULT_SCORER, check_scorer
 from parrot_core.benchmarks.predictions import read_predictions
@@ -125,9 +125,10 @@ def load_task(
     if to_be_scored and form == "judged" and settings.judge is None:
         raise UsageError(
             f"{name} has free answers, which only a judge can rate",
-            hint="Name a judge with --judge-url and --judge-model.",
+            hint="Name a judge with --judge-url and --judge-model; or look only at the language "
+            "of the answers with --form fidelity.",
         )
-    if to_be_scored and form != "judged":
+    if to_be_scored and form not in FREE:
         refuse_secret(questions)
     return Task(
         name=name,
