@@ -101,7 +101,10 @@ def load_task(
         benchmark = get_benchmark(benchmark)
     if isinstance(benchmark, Benchmark):
         found = find_tables(
-            benchmark, settings.data_root, languages=languages or benchmark.languages
+            benchmark,
+            settings.data_root,
+            languages=languages or benchmark.languages,
+            form=settings.form,
         )
         tables: dict[Path, str | None] = {path: language for language, path in found.items()}
         known: Benchmark | None = benchmark

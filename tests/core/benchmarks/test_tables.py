@@ -154,6 +154,19 @@ def test_the_toolkit_s_spelling_of_chinese_is_found_first(tmp_path):
         find_tables(get_benchmark("mmmb"), tmp_path, languages=("ru",))
 
 
+def test_the_tables_of_a_form_are_taken_where_it_is_asked_for(tmp_path):
+    for name in ("mmmb_zh.tsv", "mmmb_yesno_cn.tsv", "mmmb_yesno_tr.tsv"):
+        (tmp_path / name).touch()
+    mmmb = get_benchmark("mmmb")
+
+    def names(form):
+        found = find_tables(mmmb, tmp_path, languages=("zh", "tr"), form=form)
+        return [path.name for path in found.values()]
+
+    assert names(None) == ["mmmb_zh.tsv", "mmmb_yesno_tr.tsv"]
+    assert names("yes/no pairs") == ["mmmb_yesno_cn.tsv", "mmmb_yesno_tr.tsv"]
+
+
 def test_an_unknown_benchmark_is_named_with_the_nearest():
     with pytest.raises(UsageError, match="unknown benchmark 'mmbm'") as caught:
         get_benchmark("mmbm")
