@@ -45,6 +45,7 @@ class LocalWorker:
     name = "local"
     steps = frozenset({"draft"})
     repeatable = False
+    sees = False
 
     def __init__(
         self,

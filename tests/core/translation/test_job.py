@@ -45,7 +45,8 @@ def run(source: Path, folder: Path, server: TranslationServer, **options):
     limits = {name: options.pop(name) for name in ("max_cost", "max_requests") if name in options}
     languages = options.pop("languages", ("tr", "ar"))
     endpoint = Endpoint(base_url=server.url, key=KEY, timeout=options.pop("timeout", 5.0))
-    worker = ChatWorker(endpoint, price=options.pop("price", Price(prompt=1.0, completion=2.0)))
+    price = options.pop("price", Price(prompt=1.0, completion=2.0))
+    worker = ChatWorker(endpoint, prices={"m": price})
     settings = Settings(**({"prompts": load_prompts(), "model": "m"} | options))
     return translate(
         source,
