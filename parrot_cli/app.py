@@ -89,10 +89,6 @@ def main() -> None:
         hint = "parrot --help lists the commands, parrot COMMAND --help their options"
         print_error(error.format_message(), hint=hint)
         code = error.exit_code
-    except BrokenPipeError:
-        # Whoever reads the output has seen enough (`| head`); nothing more can be said to them.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         if debug or error.strerror is None:
             raise

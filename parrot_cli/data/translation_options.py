@@ -298,8 +298,10 @@ def make_worker(
     from parrot_core.errors import UsageError
 
     if backend == "local":
+        from parrot_cli.output import hide_progress_from_logs
         from parrot_core.translation.local import LocalWorker
 
+        hide_progress_from_logs()
         return LocalWorker(model, device=device, load=load)
     if backend != "openai":
         raise UsageError(f"no such backend: {backend!r}", hint="Backends: openai, local.")

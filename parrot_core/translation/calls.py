@@ -141,7 +141,7 @@ class Caller:
                 sent += 1
                 # To be told to come back later while others are served is no failure.
                 busy = error.reason == "429" or error.retry_after is not None
-                failed += not busy or self._successes == others
+                failed = 0 if busy and self._successes > others else failed + 1
                 others = self._successes
                 self.failures[error.reason] += 1
                 # What may be charged though it never came counts as its worst case.

@@ -59,7 +59,7 @@ class Fixed(TranslationServer):
 
     payload: dict
 
-    def special(self, body, headers):  # noqa: ARG002
+    def special(self, body, headers):
         return 200, self.payload
 
 
@@ -198,7 +198,7 @@ class Gossip(TranslationServer):
 
     status: int = 401
 
-    def special(self, body, headers):  # noqa: ARG002
+    def special(self, body, headers):
         said = f"Incorrect key: {headers['authorization'].removeprefix('Bearer ')}"
         error = {"error": {"message": said, "code": said}}
         return self.status, error, {"Retry-After": "0.01", "X-Key": said}
