@@ -43,6 +43,32 @@ def default_cache() -> Path:
     return base / "parrot"
 
 
+@contextlib.contextmanager
+def locked(path: Path, *, task: str) -> Iterator[None]:
+    """While this lasts, no other process gets so far; the system lifts the lock of one that dies.
+
+    Args:
+        path: A file for the lock, made if it is not there.
+        task: What the process that has the lock does, for whoever waits long for it.
+
+    Raises:
+        OSError: if the file cannot be made.
+        NotImplementedError: if the disk cannot lock.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_SILENT_WAIT)
+    except Timeout:
+        logger.info("waits for another process that %s", task)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """A source as it was when its content was last read: while it looks so, it is so."""
@@ -68,28 +94,6 @@ class _Seen:
 
     def still_holds(self, source: Path) -> bool:
         return max(self.written, self.changed) < self.read - _FRESH and self.looks_like(source)
-
-
-@contextlib.contextmanager
-def locked(path: Path, *, doing: str) -> Iterator[None]:
-    """While this lasts, no other process holds the same lock; the system lifts a dead one's.
-
-    Args:
-        path: The lock's file; its folder is there.
-        doing: What another process that holds it is doing, for the log.
-    """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=_SILENT_WAIT)
-    except Timeout:
-        logger.info("waits for another process that %s", doing)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 class SourceCache:
@@ -188,7 +192,7 @@ class SourceCache:
             return seen
 
     def _locked(self) -> contextlib.AbstractContextManager[None]:
-        return locked(self.folder / _LOCK, doing=f"reads {self.source}")
+        return locked(self.folder / _LOCK, task=f"reads {self.source}")
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:

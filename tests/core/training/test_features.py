@@ -88,6 +88,34 @@ def test_they_are_computed_again_only_if_what_they_depend_on_has_changed(
     assert encodes()[0] == 3
 
 
+def test_runs_that_start_at_once_do_not_spoil_each_others_features(
+    workshop, parrot, tmp_path, monkeypatch
+):
+    """A second run begins while the first one encodes its last picture: it waits, and reads."""
+    files = [ImageFile(workshop.data, f"images/{number}.png") for number in range(3)]
+    expected = VisionFeatures(*parrot, files, cache=tmp_path / "alone")(files)
+    encoded, runs = [], []
+
+    def encode():
+        return VisionFeatures(*parrot, files, cache=tmp_path / "shared")(files)
+
+    def load(path, *, root):
+        encoded.append(path)
+        if len(encoded) == len(files):
+            runs.append(pool.submit(encode))
+            time.sleep(0.5)
+        return load_image(path, root=root)
+
+    monkeypatch.setattr(features, "_ENCODED_AT_ONCE", 1)
+    monkeypatch.setattr(features, "load_image", load)
+    with ThreadPoolExecutor(1) as pool:
+        first = encode()
+        (second,) = (run.result() for run in runs)
+    torch.testing.assert_close(first, expected, rtol=0, atol=1e-6)
+    assert torch.equal(first, second)
+    assert len(encoded) == 3
+
+
 def test_bfloat16_is_kept_as_it_is(workshop, tiny, tmp_path):
     model, processor = tiny.parrot()
     model = model.to(torch.bfloat16)
@@ -98,25 +126,3 @@ def test_bfloat16_is_kept_as_it_is(workshop, tiny, tmp_path):
     with torch.no_grad():
         expected = model.vision_features(pixels)
     torch.testing.assert_close(seen, expected, atol=5e-2, rtol=5e-2)
-
-
-def test_two_runs_that_begin_at_once_encode_the_same_images_once(workshop, tiny, tmp_path):
-    model, processor = tiny.parrot()
-    files = [ImageFile(workshop.data, f"images/{number}.png") for number in range(3)]
-    encoded = []
-    encode = model.vision_features
-
-    def slow(pixels):
-        encoded.append(len(pixels))
-        time.sleep(0.3)  # the other run comes meanwhile
-        return encode(pixels)
-
-    model.vision_features = slow
-    with ThreadPoolExecutor(2) as runs:
-        seen = [
-            runs.submit(VisionFeatures, model, processor, files, cache=tmp_path) for _ in range(2)
-        ]
-        first, second = (run.result()(files) for run in seen)
-    assert torch.equal(first, second)
-    of_nothing = 2  # each run asks once for the shape
-    assert len(encoded) == of_nothing + 1
