@@ -298,11 +298,12 @@ def make_worker(
     from parrot_core.errors import UsageError
 
     if backend == "local":
-        from parrot_cli.output import hide_progress_from_logs
-        from parrot_core.translation.local import LocalWorker
+        from parrot_cli.output import loading
 
-        hide_progress_from_logs()
-        return LocalWorker(model, device=device, load=load)
+        with loading(Path(model)):
+            from parrot_core.translation.local import LocalWorker
+
+            return LocalWorker(model, device=device, load=load)
     if backend != "openai":
         raise UsageError(f"no such backend: {backend!r}", hint="Backends: openai, local.")
     from parrot_core.translation.chat_api import ChatWorker

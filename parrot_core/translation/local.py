@@ -205,7 +205,7 @@ def _mark_of(language: Language, marks: Sequence[str]) -> str:
         UsageError: if none does.
     """
     three, _, script = language.flores.partition("_")
-    codes = (three, *language.other_codes, language.code)
+    codes = tuple(filter(None, (three, *language.other_codes, language.code)))
     for name in (f"{code}{ending}" for ending in (f"_{script}", "") for code in codes):
         if f">>{name}<<" in marks:
             return f">>{name}<<"
