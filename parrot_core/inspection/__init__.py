@@ -28,6 +28,7 @@ from parrot_core.inspection.questions import (
     benchmark_conversations,
     built_in_conversations,
     built_in_questions,
+    in_table_order,
     sample_conversations,
 )
 from parrot_core.inspection.report import (
@@ -77,6 +78,7 @@ __all__ = [
     "entropy",
     "expert_usage",
     "find_warnings",
+    "in_table_order",
     "inspect",
     "inspection_as_json",
     "jensen_shannon",

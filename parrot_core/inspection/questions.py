@@ -147,8 +147,13 @@ def _checked(
         )
     if ordered:
         return found
+    return {code: found[code] for code in in_table_order(found)}
+
+
+def in_table_order(codes: Iterable[str]) -> list[str]:
+    """Each code once, in the order of the table of languages, those that it lacks at the end."""
     order = {code: place for place, code in enumerate(LANGUAGES)}
-    return dict(sorted(found.items(), key=lambda entry: order.get(entry[0], len(order))))
+    return sorted(dict.fromkeys(codes), key=lambda code: order.get(code, len(order)))
 
 
 class _Drawer(Generic[Item]):
