@@ -20,7 +20,7 @@ from parrot_cli.recipe import app as recipe_app
 from parrot_cli.serve import serve
 from parrot_cli.train import train
 from parrot_core import __version__
-from parrot_core.errors import ParrotError
+from parrot_core.errors import MissingError, ParrotError
 
 INTERRUPTED = 130
 
@@ -89,6 +89,12 @@ def main() -> None:
         hint = "parrot --help lists the commands, parrot COMMAND --help their options"
         print_error(error.format_message(), hint=hint)
         code = error.exit_code
+    except OSError as error:
+        if debug or error.strerror is None:
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        print_error(error.strerror + place, hint="Check the path, its permissions and the disk.")
+        code = MissingError.exit_code
     except typer.Abort:
         code = INTERRUPTED
     except KeyboardInterrupt:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parrot_cli.output import library_output_to_stderr, note, print_line, print_table, progress_bar
+from parrot_cli.output import (
+    library_output_to_stderr,
+    note,
+    print_line,
+    print_table,
+    progress_bar,
+    quieten_libraries,
+)
 from parrot_core.data.cache import CACHE_VARIABLE, default_cache
 from parrot_core.languages import LANGUAGES
 
@@ -70,6 +77,7 @@ def demo(
     )
     run = _Run()
     with library_output_to_stderr():
+        quieten_libraries()
         report = _all_steps(settings, run, output, cache or default_cache())
     (output / "report.json").write_text(
         json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8"

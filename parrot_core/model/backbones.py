@@ -213,20 +213,23 @@ class LanguageModel:
         members: The models that it is known to work with.
         chat_template: Template of the family's chat models for tokenizers that were published
             without one; None where every chat model brings its own.
+        packs: Whether it keeps samples that stand in one row apart by their `position_ids`, as the
+            library's attention does; layers with a state, and masks of a model's own, do not.
     """
 
     members: str
     chat_template: str | None = None
+    packs: bool = False
 
 
 LANGUAGE_MODELS: dict[str, LanguageModel] = {
-    "qwen2": LanguageModel(members="Qwen1.5, Qwen2, Qwen2.5", chat_template=_CHATML),
-    "qwen3": LanguageModel(members="Qwen3", chat_template=_CHATML),
-    "llama": LanguageModel(members="Llama 2 and 3, Vicuna", chat_template=_VICUNA),
-    "mistral": LanguageModel(members="Mistral"),
-    "gemma": LanguageModel(members="Gemma"),
-    "gemma2": LanguageModel(members="Gemma 2"),
-    "gemma3_text": LanguageModel(members="Gemma 3 (text)"),
+    "qwen2": LanguageModel(members="Qwen1.5, Qwen2, Qwen2.5", chat_template=_CHATML, packs=True),
+    "qwen3": LanguageModel(members="Qwen3", chat_template=_CHATML, packs=True),
+    "llama": LanguageModel(members="Llama 2 and 3, Vicuna", chat_template=_VICUNA, packs=True),
+    "mistral": LanguageModel(members="Mistral", packs=True),
+    "gemma": LanguageModel(members="Gemma", packs=True),
+    "gemma2": LanguageModel(members="Gemma 2", packs=True),
+    "gemma3_text": LanguageModel(members="Gemma 3 (text)", packs=True),
 }
 """Language model families by the `model_type` of their config."""
 

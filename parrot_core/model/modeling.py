@@ -37,6 +37,7 @@ from parrot_core.model.inputs import (
     samples_of_images,
 )
 from parrot_core.model.outputs import ParrotImageFeatures, ParrotOutput
+from parrot_core.model.packing import pack as pack_samples
 from parrot_core.model.parts import build_experts, build_projector, initialise
 from parrot_core.model.sources import check_safetensors
 from parrot_core.model.supervision import cross_entropies, find_supervised, reduce_loss
@@ -218,6 +219,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor | None = None,
         mm_encoder_outputs: dict[str, Any] | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        pack: bool = False,  # noqa: FBT001, FBT002
         **kwargs: Any,  # noqa: ANN401 - handed to the language model
     ) -> ParrotOutput:
         """Runs the model.
@@ -245,6 +247,10 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             mm_encoder_outputs: `{"image": ParrotImageFeatures}`, in place of `pixel_values`.
             num_items_in_batch: Supervised tokens of all micro-batches and ranks of a step: with it
                 the loss is the sum over this batch's tokens divided by it.
+            pack: Let the language model read the samples one after the other in a single row, so
+                that it computes nothing for padding; loss, guidance and routing are each sample's
+                own as before. In training, for families of language models that can be packed
+                (`LANGUAGE_MODELS`).
             **kwargs: Handed to the language model.
 
         Raises:
@@ -280,6 +286,11 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 raise ValueError("labels need the logits of all positions: omit logits_to_keep")
             mask, targets = find_supervised(labels, self.config.image_token_id, input_ids)
             only_supervised = self.training and logits_to_keep is None
+        if pack:
+            if mask is None or inputs_embeds is None or not only_supervised:
+                raise ValueError("packing is for training, with labels and without logits_to_keep")
+            inputs_embeds, position_ids, kept = pack_samples(inputs_embeds, attention_mask)
+            mask, attention_mask, use_cache = mask[kept].unsqueeze(0), None, False
         if logits_to_keep is None:
             logits_to_keep = mask if only_supervised else 0
         output = self.language_model(

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from parrot_core.translation import Limits, Settings, translate
-from parrot_core.translation.chat_api import IMAGE_SIDE, ChatWorker, Endpoint
-from parrot_core.translation.costs import Price
+from parrot_core.translation.chat_api import ChatWorker, Endpoint
+from parrot_core.translation.costs import IMAGE_SIDE, Price
 from parrot_core.translation.journal import Journal
 from parrot_core.translation.prompts import load_prompts
 from parrot_core.translation.workers import Answer, Call, TransientError
@@ -44,7 +44,8 @@ def ask(url: str, *questions: Call) -> list[Answer]:
     """Asks one after the other over one worker."""
 
     async def run() -> list[Answer]:
-        worker = ChatWorker(Endpoint(base_url=url, key=KEY), price=Price(prompt=1, completion=1))
+        prices = {"m": Price(prompt=1, completion=1)}
+        worker = ChatWorker(Endpoint(base_url=url, key=KEY), prices=prices)
         try:
             return [await worker.answer(question, tries=0) for question in questions]
         finally:
@@ -58,7 +59,7 @@ class Fixed(TranslationServer):
 
     payload: dict
 
-    def special(self, body, headers):  # noqa: ARG002
+    def special(self, body, headers):
         return 200, self.payload
 
 
@@ -197,7 +198,7 @@ class Gossip(TranslationServer):
 
     status: int = 401
 
-    def special(self, body, headers):  # noqa: ARG002
+    def special(self, body, headers):
         said = f"Incorrect key: {headers['authorization'].removeprefix('Bearer ')}"
         error = {"error": {"message": said, "code": said}}
         return self.status, error, {"Retry-After": "0.01", "X-Key": said}
