@@ -15,7 +15,6 @@ from parrot_core.errors import MissingError, UsageError
 from parrot_core.languages import PAPER_LANGUAGES
 
 
-
 def run(*arguments, **environment):
     app = typer.Typer()
     app.command()(demo)
