@@ -89,13 +89,15 @@ def mix(
     Returns:
         float[M, V, C].
     """
-    if k == routing_weights.shape[1]:
-        weights = routing_weights if active is None else routing_weights * active
-        return _mix_all(visual, weights.to(visual.dtype), experts)
-    weights, chosen = routing_weights.topk(k, dim=-1)
-    if active is not None:
-        weights = weights * active[chosen]
-    return _mix_chosen(visual, weights.to(visual.dtype), chosen, experts)
+    weights = routing_weights if active is None else routing_weights * active
+    if k < weights.shape[1]:
+        chosen = routing_weights.topk(k, dim=-1).indices
+        shares = weights.gather(1, chosen)
+        if not torch.compiler.is_compiling():
+            return _mix_chosen(visual, shares.to(visual.dtype), chosen, experts)
+        # Grouped products cannot be traced: all experts work, and those not chosen weigh nothing.
+        weights = torch.zeros_like(weights).scatter(1, chosen, shares)
+    return _mix_all(visual, weights.to(visual.dtype), experts)
 
 
 def _mix_all(visual: Tensor, weights: Tensor, experts: ExpertMatrices) -> Tensor:

@@ -236,6 +236,19 @@ def test_the_order_of_the_experts_does_not_matter(order, seed, gated, k) -> None
     torch.testing.assert_close(same, mixture, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("gated", [False, True])
+def test_compiled_top_k_experts_compute_the_same(gated) -> None:
+    experts = make_experts(gated=gated, k=2)
+    visual, guided = normal(M, V, C), normal(M, C, seed=1)
+    active = torch.arange(E) != 3
+    compiled = torch.compile(experts, backend="aot_eager")
+    for switched in (None, active):
+        mixture, weights = compiled(visual, guided, active=switched)
+        expected, same = experts(visual, guided, active=switched)
+        torch.testing.assert_close(mixture, expected)
+        torch.testing.assert_close(weights, same)
+
+
 @settings(max_examples=25)
 @given(seed=st.integers(0, 1000), kind=st.sampled_from(REWEIGHTINGS))
 def test_equation_5_is_linear_in_what_the_experts_make(seed, kind) -> None:
