@@ -149,7 +149,7 @@ class Benchmark:
     form: str | None = None
     prompt_style: str = "parrot"
     answer_by: str = "text"
-    form_tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    form_tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     source: str | None = None
     note: str | None = None
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,15 +108,20 @@ def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
 
 
 def describe(report: Report) -> str:
-    """Says in a line how the figures came about."""
-    prompt = (
-        f"prompt {report.prompt['style']} ({report.prompt['language']}), "
-        f"answers by {report.prompt['answer_by']}"
-        if report.prompt
+    """Says in a line how the figures of a report came about."""
+    return describe_figures(report.as_dict())
+
+
+def describe_figures(report: Mapping[str, Any]) -> str:
+    """Says the same of a report that was read from a file."""
+    prompt = report["prompt"]
+    asked = (
+        f"prompt {prompt['style']} ({prompt['language']}), answers by {prompt['answer_by']}"
+        if prompt
         else "answers collected elsewhere"
     )
-    counted = f"n = {report.pooled.main.n}"
-    return f"form: {report.form}; scorer: {report.scorer}; {prompt}; {counted}; measured here"
+    form, scorer, count = report["form"], report["scorer"], report["n"]
+    return f"form: {form}; scorer: {scorer}; {asked}; n = {count}; measured here"
 
 
 def percent(value: float) -> str:
