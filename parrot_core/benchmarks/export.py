@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,7 @@ def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
     """Returns a table by language, the published rows below the measured one and marked so."""
     codes = list(report.languages)
     lines = [f"# {report.benchmark}: {report.model}", "", describe(report), ""]
-    lines.append("| | " + " | ".join(codes) + " |")
-    lines.append("|---|" + "---:|" * len(codes))
+    lines += _header("%", codes)
     cells = [percent(entry.value) for entry in report.languages.values()]
     lines.append(f"| {report.model} (measured) | " + " | ".join(cells) + " |")
     ends = [f"{percent(entry.low)}–{percent(entry.high)}" for entry in report.languages.values()]
@@ -103,8 +102,28 @@ def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
     for row in published:
         cells = [percent(row.values.get(code, math.nan)) for code in codes]
         lines.append(f"| {row.label} | " + " | ".join(cells) + " |")
-    lines += [""] + [f"- {note}" for note in report.notes]
+    lines += ["", *_categories(report)]
+    lines += [f"- {note}" for note in report.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _header(name: str, codes: Sequence[str]) -> list[str]:
+    return [f"| {name} | " + " | ".join(codes) + " |", "|---|" + "---:|" * len(codes)]
+
+
+def _categories(report: Report) -> list[str]:
+    """Returns a table of every split's categories by language, if there are any."""
+    lines = []
+    for split, columns in report.pooled.splits.items():
+        for name in columns:
+            if name != "Overall" or len(report.pooled.splits) > 1:
+                found = [
+                    entry.scores.splits.get(split, {}).get(name)
+                    for entry in report.languages.values()
+                ]
+                cells = [percent(math.nan if one is None else one.value) for one in found]
+                lines.append(f"| {split} / {name} | " + " | ".join(cells) + " |")
+    return [*_header("split / category, %", list(report.languages)), *lines, ""] if lines else []
 
 
 def describe(report: Report) -> str:
