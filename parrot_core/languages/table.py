@@ -18,6 +18,8 @@ class Language:
         yes: The word that affirms, as a sentence would begin with it.
         no: The word that denies.
         answer_request: The request to answer in it, in its own words.
+        apologies: Beginnings of the words with which its speakers, and models that decline, say
+            that they are sorry; lower case.
         flores: Its name in FLORES-200, which NLLB uses: ISO 639-3 code and script.
         other_codes: Further three-letter codes by which translation models call it.
         right_to_left: Whether it is written from right to left.
@@ -33,6 +35,7 @@ class Language:
     yes: str
     no: str
     answer_request: str
+    apologies: tuple[str, ...]
     flores: str
     other_codes: tuple[str, ...] = ()
     right_to_left: bool = False
@@ -49,6 +52,16 @@ _ROWS = (
         yes="Yes",
         no="No",
         answer_request="Answer in English.",
+        apologies=(
+            "sorry",
+            "apolog",
+            "excuse",
+            "pardon",
+            "forgive",
+            "regret",
+            "afraid",
+            "unfortunately",
+        ),
         flores="eng_Latn",
         letters="",
     ),
@@ -60,6 +73,7 @@ _ROWS = (
         yes="是",
         no="否",
         answer_request="请用中文回答。",
+        apologies=("抱歉", "很抱歉", "非常抱歉", "对不起", "不好意思"),
         flores="zho_Hans",
         other_codes=("cmn",),
         profile="zh-cn",
@@ -71,6 +85,7 @@ _ROWS = (
         yes="Sim",
         no="Não",
         answer_request="Responda em português.",
+        apologies=("desculp", "lamento", "sinto muito", "perdão", "perdoe"),
         flores="por_Latn",
         letters="áâãàçéêíóôõú",
         foreign_letters="kwy",
@@ -83,6 +98,7 @@ _ROWS = (
         yes="نعم",
         no="لا",
         answer_request="أجب بالعربية.",
+        apologies=("عذرا", "عذرًا", "آسف", "أنا آسف", "أعتذر", "معذرة"),
         flores="arb_Arab",
         other_codes=("ara",),
         right_to_left=True,
@@ -94,6 +110,7 @@ _ROWS = (
         yes="Evet",
         no="Hayır",
         answer_request="Türkçe yanıtla.",
+        apologies=("üzgünüm", "özür", "affed", "kusura bak"),
         flores="tur_Latn",
         letters="âçğıîöşûü",
         foreign_letters="qwx",
@@ -106,6 +123,14 @@ _ROWS = (
         yes="Да",
         no="Нет",
         answer_request="Ответь по-русски.",
+        apologies=(
+            "извин",
+            "простите",
+            "прости,",
+            "сожалею",
+            "прошу прощения",
+            "приношу извинения",
+        ),
         flores="rus_Cyrl",
     ),
     Language(
@@ -116,6 +141,7 @@ _ROWS = (
         yes="হ্যাঁ",
         no="না",
         answer_request="বাংলায় উত্তর দিন।",
+        apologies=("দুঃখিত", "আমি দুঃখিত", "ক্ষমা"),
         flores="ben_Beng",
     ),
     Language(
@@ -125,6 +151,7 @@ _ROWS = (
         yes="Ano",
         no="Ne",
         answer_request="Odpověz česky.",
+        apologies=("omlouv", "promiň", "je mi líto"),
         flores="ces_Latn",
         letters="áčďéěíňóřšťúůýž",
         foreign_letters="qwx",
@@ -136,6 +163,7 @@ _ROWS = (
         yes="Ja",
         no="Nein",
         answer_request="Antworte auf Deutsch.",
+        apologies=("es tut mir leid", "tut mir leid", "entschuldig", "verzeih"),
         flores="deu_Latn",
         letters="äöüß",
     ),
@@ -147,6 +175,7 @@ _ROWS = (
         yes="Ναι",
         no="Όχι",
         answer_request="Απάντησε στα ελληνικά.",
+        apologies=("λυπάμαι", "συγγνώμη", "με συγχωρ"),
         flores="ell_Grek",
     ),
     Language(
@@ -156,6 +185,7 @@ _ROWS = (
         yes="Sí",
         no="No",
         answer_request="Responde en español.",
+        apologies=("lo siento", "disculp", "perdón", "perdone", "lamento"),
         flores="spa_Latn",
         letters="áéíñóúü",
         foreign_letters="kw",
@@ -168,6 +198,7 @@ _ROWS = (
         yes="بله",
         no="خیر",
         answer_request="به فارسی پاسخ بده.",
+        apologies=("متأسف", "متاسف", "ببخشید", "پوزش", "عذر"),
         flores="pes_Arab",
         other_codes=("fas",),
         right_to_left=True,
@@ -179,6 +210,7 @@ _ROWS = (
         yes="Oui",
         no="Non",
         answer_request="Réponds en français.",
+        apologies=("désolé", "je suis désolé", "pardon", "excusez", "je regrette"),
         flores="fra_Latn",
         letters="àâæçéèêëîïôœùûüÿ",
     ),
@@ -190,6 +222,7 @@ _ROWS = (
         yes="כן",
         no="לא",
         answer_request="ענה בעברית.",
+        apologies=("מצטער", "אני מצטער", "סליחה"),
         flores="heb_Hebr",
         right_to_left=True,
     ),
@@ -201,6 +234,7 @@ _ROWS = (
         yes="हाँ",
         no="नहीं",
         answer_request="हिन्दी में उत्तर दें।",
+        apologies=("क्षमा", "माफ़", "माफ", "मुझे खेद"),
         flores="hin_Deva",
     ),
     Language(
@@ -210,6 +244,7 @@ _ROWS = (
         yes="Igen",
         no="Nem",
         answer_request="Válaszolj magyarul.",
+        apologies=("sajnálom", "elnézést", "bocsán"),
         flores="hun_Latn",
         letters="áéíóöőúüű",
         foreign_letters="qwx",
@@ -221,6 +256,7 @@ _ROWS = (
         yes="Ya",
         no="Tidak",
         answer_request="Jawab dalam bahasa Indonesia.",
+        apologies=("maaf", "mohon maaf"),
         flores="ind_Latn",
         letters="",
     ),
@@ -231,6 +267,7 @@ _ROWS = (
         yes="Sì",
         no="No",
         answer_request="Rispondi in italiano.",
+        apologies=("mi dispiace", "scusa", "scusi", "perdon"),
         flores="ita_Latn",
         letters="àèéìîòóùú",
         foreign_letters="jkwxy",
@@ -243,6 +280,7 @@ _ROWS = (
         yes="はい",
         no="いいえ",
         answer_request="日本語で答えてください。",
+        apologies=("申し訳", "すみません", "ごめん"),
         flores="jpn_Jpan",
     ),
     Language(
@@ -253,6 +291,7 @@ _ROWS = (
         yes="예",
         no="아니요",
         answer_request="한국어로 대답해 주세요.",
+        apologies=("죄송", "미안"),
         flores="kor_Hang",
     ),
     Language(
@@ -262,6 +301,7 @@ _ROWS = (
         yes="Ja",
         no="Nee",
         answer_request="Antwoord in het Nederlands.",
+        apologies=("het spijt me", "sorry", "excuseer"),
         flores="nld_Latn",
         letters="áäéèëêíïóöúü",
     ),
@@ -272,6 +312,7 @@ _ROWS = (
         yes="Tak",
         no="Nie",
         answer_request="Odpowiedz po polsku.",
+        apologies=("przepraszam", "przykro mi", "wybacz"),
         flores="pol_Latn",
         letters="ąćęłńóśźż",
         foreign_letters="qvx",
@@ -283,6 +324,7 @@ _ROWS = (
         yes="Da",
         no="Nu",
         answer_request="Răspunde în română.",
+        apologies=("îmi pare rău", "scuze", "scuzați"),
         flores="ron_Latn",
         letters="ăâîșțşţ",
         foreign_letters="kqwy",
@@ -294,6 +336,7 @@ _ROWS = (
         yes="Ja",
         no="Nej",
         answer_request="Svara på svenska.",
+        apologies=("jag är ledsen", "förlåt", "ursäkta"),
         flores="swe_Latn",
         letters="åäöé",
         foreign_letters="qwz",
@@ -305,6 +348,7 @@ _ROWS = (
         yes="Ndiyo",
         no="Hapana",
         answer_request="Jibu kwa Kiswahili.",
+        apologies=("samahani", "naomba radhi", "ninasikitika"),
         flores="swh_Latn",
         other_codes=("swa",),
         letters="",
@@ -318,6 +362,7 @@ _ROWS = (
         yes="ஆம்",
         no="இல்லை",
         answer_request="தமிழில் பதிலளிக்கவும்.",
+        apologies=("மன்னிக்க", "வருந்துகிறேன்"),
         flores="tam_Taml",
     ),
     Language(
@@ -328,6 +373,7 @@ _ROWS = (
         yes="ใช่",
         no="ไม่ใช่",
         answer_request="ตอบเป็นภาษาไทย",
+        apologies=("ขออภัย", "ขอโทษ"),
         flores="tha_Thai",
     ),
     Language(
@@ -338,6 +384,7 @@ _ROWS = (
         yes="Так",
         no="Ні",
         answer_request="Відповідай українською.",
+        apologies=("вибач", "пробач", "перепрош"),
         flores="ukr_Cyrl",
     ),
     Language(
@@ -348,6 +395,7 @@ _ROWS = (
         yes="ہاں",
         no="نہیں",
         answer_request="اردو میں جواب دیں۔",
+        apologies=("معذرت", "معاف کیجیے", "مجھے افسوس"),
         flores="urd_Arab",
         right_to_left=True,
     ),
@@ -358,6 +406,7 @@ _ROWS = (
         yes="Có",
         no="Không",
         answer_request="Trả lời bằng tiếng Việt.",
+        apologies=("xin lỗi", "rất tiếc"),
         flores="vie_Latn",
         foreign_letters="fjwz",
     ),
