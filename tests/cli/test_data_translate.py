@@ -251,7 +251,7 @@ def test_a_benchmark_is_built_from_a_table(source: Path):
         options = ["--base-url", server.url, "--model", "m", "--steps", "draft", "--json"]
         build = ["build-benchmark", table, "--name", "mine", "--to", "tr", "--out", out, *options]
         estimated = json.loads(run(*build, "--dry-run").stdout)
-        assert (estimated["requests"], server.requests) == (6, 0)
+        assert (estimated["requests"], server.requests, out.exists()) == (6, 0, False)
         result = run(*build)
         assert server.requests == 6
     report = json.loads(result.stdout)
