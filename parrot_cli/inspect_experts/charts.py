@@ -149,23 +149,27 @@ def draw_tokens(maps: "Mapping[str, TokenMap]", path: Path) -> list[Path]:
     everything = [
         place for entry in maps.values() for place in (*entry.before, *entry.after, *entry.text)
     ]
-    kinds = (
-        ("before", "visual, before the experts", COLOURS[1], "^"),
-        ("after", "visual, after the experts", COLOURS[0], "o"),
-        ("text", "text tokens that guide", COLOURS[6], "+"),
-    )
+    looks: dict[str, dict[str, Any]] = {  # open marks show what lies upon them
+        "before": {
+            "label": "visual, before the experts",
+            "marker": "^",
+            "s": 32,
+            "facecolors": "none",
+            "edgecolors": COLOURS[5],
+        },
+        "after": {"label": "visual, after the experts", "s": 8, "color": COLOURS[0]},
+        "text": {"label": "text tokens that guide", "marker": "+", "s": 18, "color": COLOURS[6]},
+    }
+    handles: list[Any] = []
     for axes, (code, entry) in zip(panels, maps.items(), strict=False):
         axes.scatter(*zip(*everything, strict=True), s=3, color="#DDDDDD", linewidths=0)
-        for name, _, colour, marker in kinds:
-            x, y = zip(*getattr(entry, name), strict=True)
-            axes.scatter(x, y, s=14, color=colour, marker=marker, linewidths=0.6, alpha=0.75)
+        handles = [
+            axes.scatter(*zip(*getattr(entry, name), strict=True), linewidths=0.7, **look)
+            for name, look in looks.items()
+        ]
         axes.set_title(name_of(code), fontsize=11)
         axes.set_xticks([])
         axes.set_yticks([])
-    handles = [
-        panels[0].scatter([], [], s=30, color=colour, marker=marker, label=label)
-        for _, label, colour, marker in kinds
-    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     figure.supxlabel("t-SNE by angle, one plane for all languages; grey: the others", fontsize=9)
     return _save(figure, path)

@@ -10,11 +10,13 @@ from typing import Any
 from parrot_core.benchmarks.comparison import REPORT
 from parrot_core.benchmarks.published import PublishedRow
 from parrot_core.benchmarks.report import Report
+from parrot_core.benchmarks.statistics import Share
 from parrot_core.errors import UsageError
 
 COLUMNS = (
     "benchmark", "model", "origin", "form", "scorer", "prompt_style", "prompt_language",
     "answer_by", "language", "split", "category", "value", "low", "high", "n", "unreadable",
+    "fidelity",
 )  # fmt: skip
 
 
@@ -62,15 +64,19 @@ def as_csv(report: Report) -> str:
         report.prompt.get("answer_by", ""),
     )
     for code, entry in report.languages.items():
-        unreadable = "" if entry.unreadable.n == 0 else entry.unreadable.value
+        shares = (_value(entry.unreadable), _value(entry.fidelity))
         main = entry.scores.main
-        writer.writerow((*said, code, "", "", *_figures(main.as_dict()), unreadable))
+        writer.writerow((*said, code, "", "", *_figures(main.as_dict()), *shares))
         for split, columns in entry.scores.splits.items():
             for name, found in columns.items():
-                writer.writerow((*said, code, split, name, *_figures(found.as_dict()), ""))
+                writer.writerow((*said, code, split, name, *_figures(found.as_dict()), "", ""))
         for name, value in entry.scores.points.items():
-            writer.writerow((*said, code, "points", name, value, "", "", "", ""))
+            writer.writerow((*said, code, "points", name, value, "", "", "", "", ""))
     return buffer.getvalue()
+
+
+def _value(found: Share) -> float | str:
+    return "" if found.n == 0 else found.value
 
 
 def _figures(figures: dict[str, Any]) -> list[Any]:
@@ -90,6 +96,9 @@ def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
     lines.append("| n | " + " | ".join(str(e.n) for e in report.languages.values()) + " |")
     unread = [percent(entry.unreadable.value) for entry in report.languages.values()]
     lines.append("| unreadable answers | " + " | ".join(unread) + " |")
+    if any(entry.fidelity.n for entry in report.languages.values()):
+        kept = [percent(entry.fidelity.value) for entry in report.languages.values()]
+        lines.append("| answers in the language asked in | " + " | ".join(kept) + " |")
     for row in published:
         cells = [percent(row.values.get(code, math.nan)) for code in codes]
         lines.append(f"| {row.label} | " + " | ".join(cells) + " |")

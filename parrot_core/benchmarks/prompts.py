@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from parrot_core.benchmarks.base import Prompt, Question
+from parrot_core.benchmarks.forms import FREE
 from parrot_core.errors import UsageError
 
 STYLES = {
@@ -61,7 +62,7 @@ def build_prompts(
         questions: Of one form.
         style: One of `STYLES`.
         language: `native`, or `english` for instructions in English (Table 10's other way).
-        form: As in `forms.FORMS`; `judged` questions are put as they are.
+        form: As in `forms.FORMS`; free questions are put as they are.
         answer_by: One of `ANSWER_BY`; questions without options are always answered in text.
 
     Raises:
@@ -92,7 +93,7 @@ def build_prompts(
 
 def prompt_text(question: Question, *, style: str, language: str, form: str) -> str:
     """Returns the words of one question's prompt."""
-    if form == "judged":
+    if form in FREE:
         return question.text
     is_yes_no = not question.options and (question.answer or "").lower() in ("yes", "no")
     if style == "vlmevalkit":

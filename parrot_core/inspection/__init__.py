@@ -27,6 +27,7 @@ from parrot_core.inspection.questions import (
     Asked,
     benchmark_conversations,
     built_in_conversations,
+    built_in_questions,
     sample_conversations,
 )
 from parrot_core.inspection.report import (
@@ -69,6 +70,7 @@ __all__ = [
     "ablate",
     "benchmark_conversations",
     "built_in_conversations",
+    "built_in_questions",
     "closeness",
     "compare",
     "comparison_as_json",

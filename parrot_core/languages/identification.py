@@ -1,10 +1,12 @@
 """How a text's language is found: by its script, its letters, then how often letters meet."""
 
 import functools
+import json
 import math
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from parrot_core.languages.table import LANGUAGES
 
@@ -139,9 +141,17 @@ def _logarithms(group: str, languages: tuple[str, ...]) -> tuple[float, ...] | N
 
 @functools.lru_cache(maxsize=1)
 def _profiles() -> tuple[dict[str, list[float]], dict[str, int]]:
-    """Loads langdetect's frequencies of letter groups, and which column is which language's."""
+    """Loads langdetect's frequencies of letter groups, and which column is which language's.
+
+    File by file, because langdetect's own loop takes Ctrl-C for a broken file.
+    """
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
+    from langdetect.utils.lang_profile import LangProfile
 
     factory = DetectorFactory()
-    factory.load_profile(PROFILES_DIRECTORY)
-    return factory.word_lang_prob_map, {name: i for i, name in enumerate(factory.langlist)}
+    names = [language.profile or code for code, language in LANGUAGES.items()]
+    for row, name in enumerate(names):
+        file = Path(PROFILES_DIRECTORY, name)
+        profile = LangProfile(**json.loads(file.read_text(encoding="utf-8")))
+        factory.add_profile(profile, row, len(names))
+    return factory.word_lang_prob_map, {name: row for row, name in enumerate(names)}

@@ -86,6 +86,14 @@ def test_json_on_stdout_is_the_manifest_without_hashes(packages, tmp_path, monke
     assert printed["seed"] == 3
 
 
+def test_a_style_to_choose_settings_on_is_left_out_of_training(packages, tmp_path):
+    done = run("--output", tmp_path / "set", "--validation-style", "fluent")
+    assert done.exit_code == 0, done.output
+    assert "validation on fluent, per language: 200 naming questions" in done.stdout
+    assert "trained on: openmoji, twemoji\n" in done.stdout
+    assert (tmp_path / "set" / "benchmarks" / "validation" / "emoji_naming_tr.tsv").is_file()
+
+
 def test_an_occupied_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     done = run("--output", tmp_path, "--cache", tmp_path / "cache")
