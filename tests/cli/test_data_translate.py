@@ -122,6 +122,7 @@ def test_a_cap_without_a_price_is_held_with_the_dearest_and_says_so(source: Path
         (["--steps", ""], "no such step: ''"),
         (["--price", "other=1,2"], "no step asks 'other'"),
         (["--base-url", "me:secret@host"], "a name or password in it"),
+        (["--backend", "local"], "no model to translate with"),
         (["--backend", "human", "--with-image"], "cannot see pictures"),
     ],
 )
