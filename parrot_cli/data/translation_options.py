@@ -32,7 +32,9 @@ _MODELS = {"openai": "gpt-4o", "human": "people"}
 class Options:
     """Who translates what into what, how, how fast, and for how much: an option each."""
 
-    to: Annotated[str, typer.Option(help="Languages to translate into, e.g. zh,pt,ar,tr,ru.")]
+    to: Annotated[
+        str, typer.Option(help="Languages to translate into, e.g. zh,pt,ar,tr,ru, or all of these.")
+    ]
     out: Annotated[Path, typer.Option(help="Folder of journal and results.")]
     backend: Annotated[
         str, typer.Option(help="Who translates: openai (any compatible endpoint), local or human.")
@@ -155,8 +157,11 @@ def prepare(options: Options, *, source_language: str, on_flag: str) -> Work:
         options, source_language=get_language(source_language).code, on_flag=on_flag
     )
     prices = _prices(options, settings.models)
+    languages = parse_languages(options.to)
+    if options.to.strip().lower() == "all":  # the paper's six, of which one is the samples' own
+        languages = [code for code in languages if code != settings.source_language]
     return Work(
-        languages=parse_languages(options.to),
+        languages=languages,
         settings=settings,
         limits=Limits(
             concurrency=options.concurrency,

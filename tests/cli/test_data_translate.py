@@ -57,6 +57,13 @@ def test_a_dry_run_asks_nothing_and_estimates(source: Path):
     assert not out.exists()
 
 
+def test_all_are_the_papers_languages_but_the_samples_own(source: Path):
+    options = ["--out", source.parent / "out", "--dry-run", "--json", "--steps", "draft"]
+    for language, others in (("en", 5), ("de", 6)):
+        job = ["translate", source, "--to", "all", "--from", language, *options]
+        assert json.loads(run(*job).stdout)["requests"] == 6 * others
+
+
 def test_a_dry_run_counts_what_the_journal_has_and_what_the_next_run_will_ask(source: Path):
     out = source.parent / "out"
     with TranslationServer() as server:
