@@ -117,6 +117,11 @@ class TransientError(Exception):
         self.retry_after = retry_after
         self.lost = lost
 
+    @property
+    def busy(self) -> bool:
+        """Whether the service is there, and only asks to come back later."""
+        return self.reason == "429" or self.retry_after is not None
+
 
 class RejectedError(Exception):
     """The service will not answer this call, however often it is asked (400, too long, …).
