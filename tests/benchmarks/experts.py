@@ -6,8 +6,9 @@ trains the tiny recipe on DATA (what `parrot data demo` wrote) once per seed and
 without experts, and with experts that are routed by the picture alone. Every run is scored on the
 held-out style, in every language; stage 1 is shared, since it bypasses the experts. `--set
 KEY=VALUE` changes the recipe for all of them. A run that is finished is not repeated, so the
-benchmark can be stopped and continued. About ten minutes a run on one core. Prints JSON: accuracy by variant and language, the mean over the seeds, and what each
-variant loses against the whole on the same seed, in points, averaged over the languages.
+benchmark can be stopped and continued. About ten minutes a run on one core. Prints JSON: accuracy
+by variant and language, the mean over the seeds, and what each variant loses against the whole on
+the same seed, in points, averaged over the languages.
 """
 
 import argparse
