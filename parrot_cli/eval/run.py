@@ -218,18 +218,22 @@ def evaluate(
 
 
 def _draw(report: "Report", folder: Path) -> None:
-    from parrot_cli.eval.charts import draw_languages, draw_radar
+    from parrot_cli.eval.charts import Measured, draw_bars, draw_radar
     from parrot_core.benchmarks.export import describe
 
+    title, caption = f"{report.benchmark}: {report.model}", describe(report)
+    figures = {code: Measured.of(e.scores.main.as_dict()) for code, e in report.languages.items()}
+    shares = {code: entry.value for code, entry in report.languages.items()}
     for ending in ("png", "svg"):
-        draw_languages(report, folder / f"languages.{ending}")
+        draw_bars(
+            {report.model: figures},
+            folder / f"languages.{ending}",
+            title=title,
+            caption=caption,
+        )
         if len(report.languages) >= 3:
-            series = {report.model: {code: e.value for code, e in report.languages.items()}}
             draw_radar(
-                series,
-                folder / f"radar.{ending}",
-                title=report.benchmark,
-                caption=describe(report),
+                {report.model: shares}, folder / f"radar.{ending}", title=title, caption=caption
             )
 
 
@@ -281,9 +285,11 @@ def _translator(
     concurrency: int,
     folder: Path,
 ) -> "JournalTranslator":
-    from parrot_cli.data.translation_options import known_price, make_worker
+    from parrot_cli.data.translation_options import make_worker
     from parrot_cli.eval.translation import JournalTranslator
     from parrot_core.translation import Limits
+    from parrot_core.translation.chat_api import Endpoint
+    from parrot_core.translation.costs import list_prices
 
     if backend == "openai" and url is None:
         raise UsageError(
@@ -293,9 +299,8 @@ def _translator(
     worker = make_worker(
         backend,
         model=model,
-        base_url=url or "",
-        key=key or None,
-        price=known_price(None, model=model, backend=backend, step_models={}),
+        endpoint=Endpoint(base_url=url or "", key=key or None),
+        prices=list_prices([model]),
         device=device or "cpu",
     )
     return JournalTranslator(worker, folder, model=model, limits=Limits(concurrency=concurrency))

@@ -136,7 +136,9 @@ class Benchmark:
         form: How it is scored, one of `forms.FORMS`; None if the table decides.
         prompt_style: How questions are put, one of `prompts.STYLES`.
         answer_by: How options are answered, one of `prompts.ANSWER_BY`.
-        source: Where its tables are published, `{language}` in the toolkit's spelling, if known.
+        form_tables: Further names by form, which come first where that form is asked for.
+        source: Where its tables are published, `{language}` in the toolkit's spelling, if known;
+            without that, it is the table of the first language.
         note: What a reader of its figures should know.
     """
 
@@ -147,22 +149,33 @@ class Benchmark:
     form: str | None = None
     prompt_style: str = "parrot"
     answer_by: str = "text"
+    form_tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     source: str | None = None
     note: str | None = None
 
-    def table_names(self, language: str) -> Iterator[str]:
-        """Yields the names that the table of a language may have."""
-        for spelling in SPELLINGS.get(language, (language,)):
-            for table in self.tables:
-                yield table.format(language=spelling)
+    def table_names(self, language: str, *, form: str | None = None) -> Iterator[str]:
+        """Yields the names that the table of a language may have, the likeliest first."""
+        others = [names for other, names in self.form_tables.items() if other != form]
+        for names in (self.form_tables.get(form or "", ()), self.tables, *others):
+            for name in names:
+                for spelling in SPELLINGS.get(language, (language,)):
+                    yield name.format(language=spelling)
 
-    def find(self, language: str, folder: Path) -> Path | None:
+    def find(self, language: str, folder: Path, *, form: str | None = None) -> Path | None:
         """Returns the table of a language in a folder, whatever the case of its name."""
         present = {path.name.lower(): path for path in sorted(folder.glob("*.tsv"))}
-        for name in self.table_names(language):
+        for name in self.table_names(language, form=form):
             if found := present.get(f"{name.lower()}.tsv"):
                 return found
         return None
+
+    def address(self, language: str) -> str | None:
+        """Returns where the table of a language is published, if that is known."""
+        if self.source is None or (
+            "{language}" not in self.source and language != self.languages[0]
+        ):
+            return None
+        return self.source.format(language=SPELLINGS.get(language, (language,))[0])
 
 
 SPELLINGS = {"zh": ("cn", "zh")}

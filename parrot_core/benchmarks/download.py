@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from parrot_core.benchmarks.base import SPELLINGS, Benchmark
+from parrot_core.benchmarks.base import Benchmark
 from parrot_core.errors import MissingError, RemoteError, UsageError
 
 _TIMEOUT = 60.0  # seconds without a byte
@@ -28,21 +28,20 @@ def fetch_tables(
         on_progress: Told the name of each table before it is fetched.
 
     Raises:
-        MissingError: if nobody is known to publish the benchmark's tables.
+        MissingError: if nobody is known to publish a language's table.
         RemoteError: if one cannot be fetched.
         UsageError: if the folder cannot be written to.
     """
     for language in languages:
         if benchmark.find(language, folder) is not None:
             continue
-        if benchmark.source is None:
+        address = benchmark.address(language)
+        if address is None:
             names = ", ".join(f"{name}.tsv" for name in benchmark.table_names(language))
             raise MissingError(
-                f"no address is known for the tables of {benchmark.name}",
+                f"no address is known for the table of {benchmark.name} in {language}",
                 hint=f"Put one of these into {folder}: {names}.",
             )
-        spelling = SPELLINGS.get(language, (language,))[0]
-        address = benchmark.source.format(language=spelling)
         if on_progress is not None:
             on_progress(address.rpartition("/")[2])
         _fetch(address, folder / address.rpartition("/")[2])

@@ -19,8 +19,12 @@ FORMS = {
     "mme": "accuracy and accuracy plus per category, summed",
     "pope": "F1 with Yes as positive",
     "judged": "free answers, rated by a judge against a reference",
+    "fidelity": "free answers, of which only the language is looked at",
 }
 """Every form, and what it counts."""
+
+FREE = frozenset(("judged", "fidelity"))
+"""The forms whose answers are not matched with a right one."""
 
 _SAYS_CIRCULAR = re.compile(r"mmbench|ccbench|circular|mmcr", re.IGNORECASE)
 _POPE_CATEGORIES = frozenset(("random", "popular", "adversarial"))
@@ -103,7 +107,7 @@ def score(
     """Scores the answers to the questions of one language.
 
     Args:
-        form: One of `FORMS`, but not `judged`, which needs a judge.
+        form: One of `FORMS`, but not of `FREE`.
         graded: Answers, read and judged.
         questions: Every question of the language, answered or not.
         scorer: The toolkit's scorers also score as it does where it has defects.

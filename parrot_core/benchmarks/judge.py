@@ -18,10 +18,11 @@ from parrot_core.benchmarks.report import (
     LanguageReport,
     Provenance,
     Report,
+    as_free,
     language_fidelity,
     order_languages,
 )
-from parrot_core.benchmarks.scoring import Graded, Scores
+from parrot_core.benchmarks.scoring import Scores
 from parrot_core.benchmarks.statistics import Share, ratio_interval, share
 from parrot_core.errors import UsageError
 
@@ -180,14 +181,10 @@ def judged_report(
     languages = {}
     for code in order_languages({question.language for question in questions}):
         asked = [question for question in questions if question.language == code]
-        answers = [
-            Graded(question=q, prediction=predictions[q.key], inferred=None, hit=False)
-            for q in asked
-        ]
         languages[code] = LanguageReport(
             scores=_scores(asked, read),
             unreadable=share([read[question.key] is None for question in asked]),
-            fidelity=language_fidelity(answers, code),
+            fidelity=language_fidelity(as_free(asked, predictions)),
         )
     failed = sum(ratings is None for ratings in read.values())
     notes = list(provenance.notes)

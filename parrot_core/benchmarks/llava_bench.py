@@ -9,5 +9,6 @@ LLAVA_BENCH = Benchmark(
     languages=("en", "zh"),
     form="judged",
     prompt_style="plain",
+    source="https://opencompass.openxlab.space/utils/VLMEval/LLaVABench.tsv",
     note="Scores are relative to the reference answers and depend on the judge, which is named.",
 )

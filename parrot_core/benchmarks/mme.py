@@ -7,5 +7,6 @@ MME = Benchmark(
     title="MME",
     tables=("MME",),
     form="mme",
+    source="https://opencompass.openxlab.space/utils/VLMEval/MME.tsv",
     note="Sums of perception (at most 2000) and reasoning, which MME calls cognition (800).",
 )

@@ -6,7 +6,8 @@ from parrot_core.languages import PAPER_LANGUAGES
 MMMB = Benchmark(
     name="mmmb",
     title="MMMB",
-    tables=("MMMB_{language}", "mmmb_{language}", "mmmb_yesno_{language}"),
+    tables=("MMMB_{language}",),
+    form_tables={"yes/no pairs": ("MMMB_yesno_{language}",)},
     languages=PAPER_LANGUAGES,
     source=(
         "https://huggingface.co/datasets/AIDC-AI/Parrot-dataset/resolve/main/"

@@ -2,4 +2,10 @@
 
 from parrot_core.benchmarks.base import Benchmark
 
-MMSTAR = Benchmark(name="mmstar", title="MMStar", tables=("MMStar",), form="multiple choice")
+MMSTAR = Benchmark(
+    name="mmstar",
+    title="MMStar",
+    tables=("MMStar",),
+    form="multiple choice",
+    source="https://opencompass.openxlab.space/utils/VLMEval/MMStar.tsv",
+)

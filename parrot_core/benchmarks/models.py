@@ -4,6 +4,7 @@ The only module of the benchmarks that loads torch, and only when a model is.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parrot_core.benchmarks.base import ImageSource, Prompt, refuse_candidates
+from parrot_core.benchmarks.processors import has_chat_template, load_processor, put_questions
 from parrot_core.errors import MissingError, ParrotError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_log = logging.getLogger(__name__)
 
 _PARTS = ("*.safetensors", "*config.json", "tokenizer*.json", "*.jinja")
 _DECODERS = 4  # threads; Pillow decodes without Python's lock
@@ -116,16 +120,15 @@ def load_transformers_model(
 
     Raises:
         MissingError: if there is no such model, or its weights are no safetensors.
-        UsageError: if it has no chat template, and so cannot be asked.
+        UsageError: if it has neither a chat template nor a placeholder for pictures.
     """
     import torch
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
     if _is_a_missing_folder(name):
         raise MissingError(
             f"no such model: {name}", hint="Name a checkpoint folder, or owner/name on the hub."
         )
-    load_processor: Any = AutoProcessor.from_pretrained  # typed only in part
     load_model: Any = AutoModelForImageTextToText.from_pretrained
     try:
         processor = load_processor(name)
@@ -175,29 +178,21 @@ def transformers_answerer(
         max_new_tokens: Longest answer.
 
     Raises:
-        UsageError: if the processor has no chat template.
+        UsageError: if the processor has neither a chat template nor a placeholder for pictures.
     """
     import torch
     import transformers
 
-    if not getattr(processor, "chat_template", None):
-        raise UsageError(
-            f"{name} has no chat template, so nobody knows how it is asked",
-            hint="Save one beside its processor as chat_template.jinja.",
-        )
+    put_questions(processor, [""], [1])  # refuses at once what could not be asked later
+    if not has_chat_template(processor):
+        _log.warning("%s has no chat template: it reads the pictures and the bare question", name)
     processor.tokenizer.padding_side = "left"
     if processor.tokenizer.pad_token is None:
         processor.tokenizer.pad_token = processor.tokenizer.eos_token
 
     def answer_batch(texts: Sequence[str], images: Sequence[Sequence["Image"]]) -> list[str]:
-        asked = [
-            processor.apply_chat_template(
-                _conversation(text, len(pictures)), add_generation_prompt=True, tokenize=False
-            )
-            for text, pictures in zip(texts, images, strict=True)
-        ]
         inputs = processor(
-            text=asked,
+            text=put_questions(processor, texts, [len(pictures) for pictures in images]),
             images=[list(pictures) for pictures in images if pictures] or None,
             padding=True,
             return_tensors="pt",
@@ -227,6 +222,7 @@ def transformers_answerer(
             "weights": weights,
             "max_new_tokens": max_new_tokens,
             "decoding": "greedy",
+            "asked_by": "chat template" if has_chat_template(processor) else "bare question",
             "dtype": str(model.dtype),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
@@ -234,11 +230,6 @@ def transformers_answerer(
         batch_size=batch_size,
         answer_batch=answer_batch,
     )
-
-
-def _conversation(text: str, pictures: int) -> list[dict[str, Any]]:
-    content: list[dict[str, str]] = [{"type": "image"} for _ in range(pictures)]
-    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
 
 
 def weights_digest(folder: Path) -> str | None:

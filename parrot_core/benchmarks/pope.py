@@ -2,4 +2,10 @@
 
 from parrot_core.benchmarks.base import Benchmark
 
-POPE = Benchmark(name="pope", title="POPE", tables=("POPE",), form="pope")
+POPE = Benchmark(
+    name="pope",
+    title="POPE",
+    tables=("POPE",),
+    form="pope",
+    source="https://opencompass.openxlab.space/utils/VLMEval/POPE.tsv",
+)

@@ -1,5 +1,6 @@
 """Reading someone's answers: TSV, XLSX or JSONL with the columns `index` and `prediction`."""
 
+import codecs
 import json
 import re
 import zipfile
@@ -13,8 +14,10 @@ from parrot_core.benchmarks.tables import language_of_name
 from parrot_core.benchmarks.tsv import column_names, read_records
 from parrot_core.errors import MissingError, UsageError
 
-_SHEET = "xl/worksheets/sheet1.xml"
+_WORKBOOK = "xl/workbook.xml"
+_RELATIONS = "xl/_rels/workbook.xml.rels"
 _STRINGS = "xl/sharedStrings.xml"
+_RELATION_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _SPACE = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _LARGEST_PART = 1 << 30  # bytes of one part of a spreadsheet, unpacked
 
@@ -52,10 +55,26 @@ def read_predictions(path: Path, questions: Sequence[Question]) -> dict[str, obj
         key = finder.key_of(row, origin=origin)
         if key in predictions:
             raise UsageError(f"{origin}: index {row['index']} is there twice", hint="Keep one row.")
-        predictions[key] = row["prediction"]
+        predictions[key] = _as_answer(row["prediction"], origin=origin)
     if not predictions:
         raise UsageError(f"{path} has no answers", hint="Check that it is the right file.")
     return predictions
+
+
+def _as_answer(value: object, *, origin: str) -> object:
+    """Returns an answer as it stands; what is null is an answer without words.
+
+    Raises:
+        UsageError: if it is neither a text nor a number.
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str | int | float):
+        raise UsageError(
+            f"{origin}: the prediction is neither a text nor a number",
+            hint="One answer for each question, as text.",
+        )
+    return value
 
 
 class _Finder:
@@ -80,7 +99,7 @@ class _Finder:
             return str(row["key"])
         try:
             index = int(float(row["index"]))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise UsageError(f"{origin}: no index", hint="Add a column `index`.") from None
         if "prediction" not in row:
             raise UsageError(f"{origin}: no prediction", hint="Add a column `prediction`.")
@@ -110,16 +129,17 @@ def _from_tsv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _from_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
+            text = line.removeprefix(codecs.BOM_UTF8).strip()
+            if not text:
                 continue
             origin = f"{path.name}:{number}"
             try:
-                row = json.loads(line)
+                row = json.loads(text)
             except ValueError as error:
                 raise UsageError(
-                    f"{origin}: not JSON: {error}", hint="Mend or remove it."
+                    f"{origin}: not JSON in UTF-8: {error}", hint="Mend or remove it."
                 ) from error
             if not isinstance(row, dict):
                 raise UsageError(f"{origin}: not a JSON object", hint="One object a line.")
@@ -133,7 +153,7 @@ def _from_xlsx(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with zipfile.ZipFile(path) as book:
             strings = _shared_strings(book)
-            sheet = ElementTree.fromstring(_part(book, _SHEET, path=path))
+            sheet = ElementTree.fromstring(_part(book, _first_sheet(book, path=path), path=path))
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
         raise UsageError(
             f"{path} is not a spreadsheet that can be read: {error}",
@@ -152,6 +172,21 @@ def _from_xlsx(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         values = {names[column]: value for column, value in cells.items() if column in names}
         if values:
             yield f"{path.name}:{number}", {"prediction": "", **values}
+
+
+def _first_sheet(book: zipfile.ZipFile, *, path: Path) -> str:
+    """Returns the name of the part that holds the first sheet, which need not be `sheet1.xml`.
+
+    Raises:
+        KeyError: if the book has no sheet.
+    """
+    sheets = ElementTree.fromstring(_part(book, _WORKBOOK, path=path)).iter(f"{_SPACE}sheet")
+    wanted = next((sheet.get(_RELATION_ID) for sheet in sheets), None)
+    for relation in ElementTree.fromstring(_part(book, _RELATIONS, path=path)):
+        target = relation.get("Target", "")
+        if relation.get("Id") == wanted and target:
+            return target[1:] if target.startswith("/") else f"xl/{target}"
+    raise KeyError("no sheet")
 
 
 def _part(book: zipfile.ZipFile, name: str, *, path: Path) -> bytes:

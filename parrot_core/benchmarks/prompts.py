@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from parrot_core.benchmarks.base import Prompt, Question
+from parrot_core.benchmarks.forms import FREE
 from parrot_core.errors import UsageError
 
 STYLES = {
@@ -30,6 +31,11 @@ _YES_NO_REQUESTS = (" Please answer yes or no.", " Yes or No", " Answer in one s
 def _instructions() -> dict[str, dict[str, str]]:
     text = files("parrot_core.benchmarks").joinpath("prompts.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
+
+
+def english_instructions() -> frozenset[str]:
+    """Returns the instructions that need no translation into English."""
+    return frozenset(_instructions()["en"].values())
 
 
 def check_style(style: str) -> str:
@@ -61,7 +67,7 @@ def build_prompts(
         questions: Of one form.
         style: One of `STYLES`.
         language: `native`, or `english` for instructions in English (Table 10's other way).
-        form: As in `forms.FORMS`; `judged` questions are put as they are.
+        form: As in `forms.FORMS`; free questions are put as they are.
         answer_by: One of `ANSWER_BY`; questions without options are always answered in text.
 
     Raises:
@@ -92,7 +98,7 @@ def build_prompts(
 
 def prompt_text(question: Question, *, style: str, language: str, form: str) -> str:
     """Returns the words of one question's prompt."""
-    if form == "judged":
+    if form in FREE:
         return question.text
     is_yes_no = not question.options and (question.answer or "").lower() in ("yes", "no")
     if style == "vlmevalkit":

@@ -3,5 +3,9 @@
 from parrot_core.benchmarks.base import Benchmark
 
 REALWORLDQA = Benchmark(
-    name="realworldqa", title="RealWorldQA", tables=("RealWorldQA",), form="multiple choice"
+    name="realworldqa",
+    title="RealWorldQA",
+    tables=("RealWorldQA",),
+    form="multiple choice",
+    source="https://opencompass.openxlab.space/utils/VLMEval/RealWorldQA.tsv",
 )

@@ -51,8 +51,16 @@ def get_benchmark(name: str) -> Benchmark:
     )
 
 
-def find_tables(benchmark: Benchmark, folder: Path, *, languages: Sequence[str]) -> dict[str, Path]:
+def find_tables(
+    benchmark: Benchmark, folder: Path, *, languages: Sequence[str], form: str | None = None
+) -> dict[str, Path]:
     """Finds the tables of a benchmark in a folder, by language.
+
+    Args:
+        benchmark: Which.
+        folder: Where its tables lie.
+        languages: Codes.
+        form: One of `forms.FORMS` if it is asked for, by which tables may be called.
 
     Raises:
         MissingError: if that of a language is not there; the hint says which names would do.
@@ -65,9 +73,9 @@ def find_tables(benchmark: Benchmark, folder: Path, *, languages: Sequence[str])
                 f"{benchmark.name} is not in language {language!r}",
                 hint=f"It is in: {', '.join(benchmark.languages)}.",
             )
-        found = benchmark.find(language, folder)
+        found = benchmark.find(language, folder, form=form)
         if found is None:
-            names = ", ".join(f"{name}.tsv" for name in benchmark.table_names(language))
+            names = ", ".join(f"{name}.tsv" for name in benchmark.table_names(language, form=form))
             raise MissingError(
                 f"no table of {benchmark.name} for {language} in {folder}",
                 hint=f"Put one of these there: {names}; name the folder with --data-root; "

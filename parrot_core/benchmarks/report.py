@@ -1,6 +1,6 @@
 """What a run found, per language: figures with their intervals, and what they rest on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,18 +160,20 @@ def build_report(
     Raises:
         UsageError: if answers are missing or the form does not fit the questions.
     """
-    graded = grade(questions, predictions, scorer=scorer)
+    if form == "fidelity":
+        graded = as_free(questions, predictions)
+    else:
+        graded = grade(questions, predictions, scorer=scorer)
     languages = {}
     for code in order_languages({question.language for question in questions}):
         asked = [question for question in questions if question.language == code]
         answers = [one for one in graded if one.question.language == code]
-        languages[code] = LanguageReport(
-            scores=forms.score(form, answers, asked, scorer=scorer),
-            unreadable=share([one.is_unreadable for one in answers]),
-            fidelity=language_fidelity(answers, code),
-        )
+        languages[code] = _language_report(asked, answers, form=form, scorer=scorer)
     if len(languages) == 1:
         pooled = next(iter(languages.values())).scores
+    elif form == "fidelity":
+        units = {key: told for one in languages.values() for key, told in one.scores.units.items()}
+        pooled = Scores(main=share(list(units.values())), units=units)
     else:
         pooled = forms.score(form, graded, questions, scorer=scorer)
     notes = [*provenance.notes, *pooled.notes]
@@ -198,17 +200,48 @@ def order_languages(codes: set[str]) -> list[str]:
     return [code for code in known if code in codes] + sorted(codes.difference(known))
 
 
-def language_fidelity(graded: Sequence[Graded], language: str) -> Share:
+def as_free(questions: Sequence[Question], predictions: Mapping[str, object]) -> list[Graded]:
+    """Returns free answers, of which none is right or wrong."""
+    return [
+        Graded(question=question, prediction=predictions[question.key], inferred=None, hit=False)
+        for question in questions
+        if question.key in predictions
+    ]
+
+
+def _language_report(
+    asked: Sequence[Question], answers: Sequence[Graded], *, form: str, scorer: str
+) -> LanguageReport:
+    told = _in_their_language(answers)
+    fidelity = share(list(told.values()))
+    if form == "fidelity":
+        return LanguageReport(
+            scores=Scores(main=fidelity, units=told),
+            unreadable=share([answer.question.key not in told for answer in answers]),
+            fidelity=fidelity,
+        )
+    return LanguageReport(
+        scores=forms.score(form, answers, asked, scorer=scorer),
+        unreadable=share([one.is_unreadable for one in answers]),
+        fidelity=fidelity,
+    )
+
+
+def language_fidelity(graded: Sequence[Graded]) -> Share:
     """Returns the share of answers in the language of their question (multilingual erosion).
 
     Answers too short to tell a language by, such as letters, are not counted.
     """
-    if language not in LANGUAGES:
-        return share([])
-    candidates = tuple(dict.fromkeys((language, *PAPER_LANGUAGES)))
-    told = [
-        identify(text, candidates)
-        for text in (str(one.prediction) for one in graded)
-        if sum(map(str.isalpha, text)) >= _LETTERS_TO_TELL_BY
-    ]
-    return share([found == language for found in told if found is not None])
+    return share(list(_in_their_language(graded).values()))
+
+
+def _in_their_language(graded: Sequence[Graded]) -> dict[str, bool]:
+    """Whether each answer that shows its language is in its question's, by the question's key."""
+    told = {}
+    for one in graded:
+        language, text = one.question.language, str(one.prediction)
+        if language in LANGUAGES and sum(map(str.isalpha, text)) >= _LETTERS_TO_TELL_BY:
+            found = identify(text, tuple(dict.fromkeys((language, *PAPER_LANGUAGES))))
+            if found is not None:
+                told[one.question.key] = found == language
+    return told

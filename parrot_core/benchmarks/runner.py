@@ -13,7 +13,7 @@ from parrot_core.benchmarks.answers import (
     fingerprint_of,
 )
 from parrot_core.benchmarks.base import Answerer, Benchmark, Prompt, Question
-from parrot_core.benchmarks.forms import check_form, detect_form
+from parrot_core.benchmarks.forms import FREE, check_form, detect_form
 from parrot_core.benchmarks.judge import Judge, judged_report
 from parrot_core.benchmarks.matching import DEFAULT_SCORER, check_scorer
 from parrot_core.benchmarks.predictions import read_predictions
@@ -25,6 +25,7 @@ from parrot_core.benchmarks.registry import (
     read_tables,
 )
 from parrot_core.benchmarks.report import Provenance, Report, build_report
+from parrot_core.benchmarks.scoring import refuse_secret
 from parrot_core.benchmarks.tables import language_of_name
 from parrot_core.errors import ParrotError, UsageError
 
@@ -100,7 +101,10 @@ def load_task(
         benchmark = get_benchmark(benchmark)
     if isinstance(benchmark, Benchmark):
         found = find_tables(
-            benchmark, settings.data_root, languages=languages or benchmark.languages
+            benchmark,
+            settings.data_root,
+            languages=languages or benchmark.languages,
+            form=settings.form,
         )
         tables: dict[Path, str | None] = {path: language for language, path in found.items()}
         known: Benchmark | None = benchmark
@@ -124,8 +128,11 @@ def load_task(
     if to_be_scored and form == "judged" and settings.judge is None:
         raise UsageError(
             f"{name} has free answers, which only a judge can rate",
-            hint="Name a judge with --judge-url and --judge-model.",
+            hint="Name a judge with --judge-url and --judge-model; or look only at the language "
+            "of the answers with --form fidelity.",
         )
+    if to_be_scored and form not in FREE:
+        refuse_secret(questions)
     return Task(
         name=name,
         title=known.title if known else _common_name(tuple(tables)),

@@ -7,4 +7,5 @@ SCIENCEQA = Benchmark(
     title="ScienceQA",
     tables=("ScienceQA_TEST", "ScienceQA_VAL", "ScienceQA"),
     form="multiple choice",
+    source="https://opencompass.openxlab.space/utils/benchmarks/ScienceQA/ScienceQA_TEST.tsv",
 )

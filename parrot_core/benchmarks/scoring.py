@@ -94,12 +94,7 @@ def grade(
         UsageError: if a question has no right answer to compare with.
     """
     answered = [question for question in questions if question.key in predictions]
-    secret = next((question for question in answered if question.answer is None), None)
-    if secret is not None:
-        raise UsageError(
-            f"{secret.origin}: no answer to compare with",
-            hint="This split keeps its answers secret; choose one that gives them.",
-        )
+    refuse_secret(answered)
     said = [predictions[question.key] for question in answered]
     choices: Sequence[Mapping[str, str]] = [question.options for question in answered]
     if scorer != DEFAULT_SCORER:
@@ -108,6 +103,21 @@ def grade(
         _grade_one(question, prediction, options, scorer=scorer)
         for question, prediction, options in zip(answered, said, choices, strict=True)
     ]
+
+
+def refuse_secret(questions: Sequence[Question]) -> None:
+    """Refuses to score questions whose right answers are not told.
+
+    Raises:
+        UsageError: with the first of them.
+    """
+    secret = [question for question in questions if question.answer is None]
+    if secret:
+        raise UsageError(
+            f"{secret[0].origin}: no answer to compare with, as in {len(secret)} of "
+            f"{len(questions)} questions",
+            hint="Fill the column `answer`; a split that keeps its answers secret is not scored.",
+        )
 
 
 def _grade_one(

@@ -7,4 +7,5 @@ SEEDBENCH = Benchmark(
     title="SEED-Bench (image)",
     tables=("SEEDBench_IMG", "SEEDBench"),
     form="multiple choice",
+    source="https://opencompass.openxlab.space/utils/benchmarks/SEEDBench/SEEDBench_IMG.tsv",
 )

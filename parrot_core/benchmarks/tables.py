@@ -1,7 +1,6 @@
 """The questions of a benchmark's table, in VLMEvalKit's columns; all faults are told at once."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
@@ -15,7 +14,6 @@ from parrot_core.languages import get_language
 _LONGEST_REFERENCE = 64  # characters; no picture is as short as that in base64
 _FAULTS_SHOWN = 5
 _LANGUAGE_SUFFIX = re.compile(r"_([A-Za-z]{2})$")
-_YES_NO = frozenset(("yes", "no"))
 
 
 def read_questions(
@@ -121,7 +119,7 @@ class _Reader:
         options = {letter: cells[letter] for letter in ascii_uppercase if letter in cells}
         answer = cells.get("answer") or cells.get("gpt4_ans")
         answer = answer.strip() if answer else None
-        if answer is not None and not self._is_possible(answer, options):
+        if answer is not None and options and answer not in options:
             self.faults.append(f"line {line}: answer {answer!r} is no option of {''.join(options)}")
             return None
         group = cells.get("g_index")
@@ -142,13 +140,6 @@ class _Reader:
             context=cells.get("caption"),
             origin=f"{self.path.name}:{line}",
         )
-
-    @staticmethod
-    def _is_possible(answer: str, options: Mapping[str, str]) -> bool:
-        """Whether an answer can be right: a letter must be an option's, if there are options."""
-        if not options or answer in options or answer.lower() in _YES_NO:
-            return True
-        return len(answer) > 1 and not answer.isupper()
 
     def _language_of(self, cells: dict[str, str]) -> str:
         stated = cells.get("language")

@@ -126,24 +126,33 @@ def _rows(file: BinaryIO, *, path: Path) -> Iterator[tuple[list[bytes], int, int
                 f"{path}:{start_line}: not a row of a TSV file: {error}",
                 hint="Save the table as UTF-8, tab-separated, with double quotes.",
             ) from error
+        if lines.ran_out:
+            raise UsageError(
+                f"{path}:{start_line}: a quotation mark that is never closed",
+                hint='Write quotation marks within a quoted cell twice: "".',
+            )
         line_number += lines.count
         offset += lines.bytes
         yield [text.encode("utf-8") for text in texts], start_line, start
 
 
 class _CountedLines:
-    """Lines as text, and how many lines and bytes were taken."""
+    """Lines as text, how many lines and bytes were taken, and whether more were wanted."""
 
     def __init__(self, lines: Iterable[bytes]) -> None:
         """Takes lines of UTF-8."""
         self._lines = iter(lines)
         self.count = self.bytes = 0
+        self.ran_out = False
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line = next(self._lines, None)
+        if line is None:
+            self.ran_out = True
+            raise StopIteration
         self.count += 1
         self.bytes += len(line)
         return line.decode("utf-8")

@@ -27,7 +27,7 @@ class Translations(TranslationServer):
         self.texts = Counter()
         self.lost = None
 
-    def special(self, body, headers):  # noqa: ARG002 - the server's signature
+    def special(self, body, headers):
         if self.requests == self.refuse_at:
             return 401, {"error": {"message": "no such key"}}
         system, user = (message["content"] for message in body["messages"][:2])
@@ -69,6 +69,15 @@ def test_questions_go_to_english_and_answers_back_and_nothing_is_bought_twice(tm
     assert server.requests == bought
     assert len(asked) == 10
     assert again["languages"] == report["languages"]
+
+
+def test_instructions_that_are_english_already_are_not_bought(tmp_path):
+    with Translations() as server, service(lambda _: "A") as (url, asked):
+        arguments = [*options(tmp_path, url, server), "--prompt-language", "english"]
+        invoke(*arguments, "--prompt-style", "parrot")
+    question = asked[0]["body"]["messages"][-1]["content"][-1]["text"]
+    assert question.endswith("Answer with the option's letter from the given choices directly.")
+    assert not any("letter" in text for text in server.texts)
 
 
 def test_a_killed_run_buys_again_only_what_was_on_the_wire(tmp_path):

@@ -29,6 +29,12 @@ _ONE_FORM = str.maketrans(
         "ک": "ك",
     }
 )
+# Traditional forms of the characters that `lexicon.toml` is written with; other words of Chinese
+# are compared as they stand.
+_SIMPLIFIED = str.maketrans(
+    "沒對會選擇項錯誤確應該為與還並圖畫個無樣實當結論終這裡說難斷題問張總數",
+    "没对会选择项错误确应该为与还并图画个无样实当结论终这里说难断题问张总数",
+)
 _QUOTES = str.maketrans(
     {"‘": "'", "’": "'", "ʼ": "'", "`": "'", "´": "'", "“": '"', "”": '"', "«": '"', "»": '"'}
 )
@@ -40,7 +46,7 @@ _HAN = (
 _MARKS = r"\u0300-\u036f\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0e31-\u0e4e"
 _TOKEN = re.compile(
     rf"[{_HAN}]"
-    r"|(?<![\w.)])[-−]\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*"
+    r"|(?<![\w.)])[-−]\d+(?:[.,/:]\d+)*|\d+(?:[.,/:]\d+)*"
     rf"|(?:[^\W\d_{_HAN}][{_MARKS}]*)+"
     r"|\n|[^\w\s]|_"
 )
@@ -86,7 +92,7 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    folded = text.casefold().translate(_ONE_FORM)
+    folded = text.casefold().translate(_ONE_FORM).translate(_SIMPLIFIED)
     return unicodedata.normalize("NFC", folded)
 
 

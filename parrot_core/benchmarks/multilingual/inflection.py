@@ -7,6 +7,8 @@ matcher abstains.
 import re
 from functools import lru_cache
 
+from parrot_core.benchmarks.multilingual.lexicon import LEXICON
+
 _SHORTEST_STEM = 3
 
 _CYRILLIC = re.compile(r"[а-яіїєґ]+")
@@ -19,6 +21,9 @@ _ARABIC = re.compile(r"[\u0621-\u064a]+")
 _ARABIC_PREFIX = re.compile(r"^(?:وال|فال|بال|كال|ال|لل|و|ف|ب|ل|ك)")
 _ARABIC_ENDING = r"(?:ات|ان|ين|ون|تان|تين|ها|هم|ه|ي|ا)"
 
+# Colours: the feminine of أحمر is حمراء (hamza folded as in `folding.fold`).
+_ARABIC_COLOUR = re.compile(r"(?:ال)?ا([\u0621-\u064a]{3})")
+
 _LATIN = re.compile(r"[a-z\u00df-\u024f\u1e00-\u1eff]+")
 _TURKISH_LETTERS = re.compile(r"[şğçöü]")
 _TURKISH_ENDING = re.compile(
@@ -27,49 +32,59 @@ _TURKISH_ENDING = re.compile(
     r"(?:d[iu]r|t[iu]r|y?d[iu]|ym[iu]s|l[ae]r)?"
 )
 _ONLY_TURKISH = re.compile(r"l[ae]r|[dt][iu]r$|n[iu]n$")
+_TURKISH_CASE = re.compile(r"[dt][ae]n?|y[iuae]")
+_SHORTEST_WITH_CASE = 4  # `panda` is no `pan`
 _SOFTENED = str.maketrans({"k": "ğ", "ç": "c", "p": "b", "t": "d"})
 
 _HANGUL = re.compile(r"[가-힣]+")
 _KOREAN_ENDING = re.compile(
     r"(?:들)?(?:은|는|이|가|을|를|의|에|에서|와|과|도|로|으로|만|입니다|이다|이에요|예요|이며|다)?"
 )
+# After one syllable the others would make another word of it: 새로 is "newly".
+_KOREAN_ENDING_OF_ONE_SYLLABLE = re.compile(r"들?(?:은|는|이|가|을|를|와|과|입니다|이에요|예요)")
 
 
 @lru_cache(maxsize=65536)
-def is_form_of(said: str, wanted: str) -> bool:
+def is_form_of(said: str, wanted: str, *, turkish: bool = False) -> bool:
     """Says whether a folded word is the other or an inflected form of it.
 
     Args:
         said: A word of an answer.
         wanted: A word of an option's text.
+        turkish: Whether the words are known to be Turkish, which folding hides.
     """
     if said == wanted:
         return True
-    if len(wanted) < 2 or not said or not wanted:
+    if not said or not wanted:
+        return False
+    if _HANGUL.fullmatch(said) and said.startswith(wanted):
+        endings = _KOREAN_ENDING if len(wanted) > 1 else _KOREAN_ENDING_OF_ONE_SYLLABLE
+        return endings.fullmatch(said[len(wanted) :]) is not None
+    if len(wanted) < 2:
         return False
     first = wanted[0]
     if first.isascii() or _LATIN.match(first):
-        return bool(_LATIN.fullmatch(said)) and _is_latin_form(said, wanted)
+        return bool(_LATIN.fullmatch(said)) and _is_latin_form(said, wanted, turkish=turkish)
     if _CYRILLIC.fullmatch(said) and _CYRILLIC.fullmatch(wanted):
         return _is_russian_form(said, wanted)
     if _ARABIC.fullmatch(said) and _ARABIC.fullmatch(wanted):
         return _is_arabic_form(said, wanted)
-    if _HANGUL.fullmatch(said) and said.startswith(wanted):
-        return _KOREAN_ENDING.fullmatch(said[len(wanted) :]) is not None
     return False
 
 
-def _is_latin_form(said: str, wanted: str) -> bool:
+def _is_latin_form(said: str, wanted: str, *, turkish: bool) -> bool:
     if len(wanted) < _SHORTEST_STEM:
         return False
     shorter, longer = sorted((said, wanted), key=len)
     if len(shorter) >= _SHORTEST_STEM and longer in (shorter + "s", shorter + "es"):
         return True
+    if said in LEXICON.irregular.get(wanted, ()):
+        return True
     if wanted.endswith("y") and said == wanted[:-1] + "ies":
         return True
     if _differ_in_gender(said, wanted):
         return True
-    return _is_turkish_form(said, wanted)
+    return _is_turkish_form(said, wanted, known=turkish)
 
 
 def _differ_in_gender(said: str, wanted: str) -> bool:
@@ -78,14 +93,19 @@ def _differ_in_gender(said: str, wanted: str) -> bool:
     return stems[0] == stems[1] and len(stems[0]) > _SHORTEST_STEM and stems[1] != wanted
 
 
-def _is_turkish_form(said: str, wanted: str) -> bool:
-    """Turkish endings, tried only on words that show Turkish letters or a softened consonant."""
+def _is_turkish_form(said: str, wanted: str, *, known: bool) -> bool:
+    """Turkish endings, tried only on words that are known to be Turkish or look like it."""
     softened = wanted[:-1] + wanted[-1].translate(_SOFTENED)
     for stem in {wanted, softened}:
         ending = said[len(stem) :]
         if not said.startswith(stem) or not ending:
             continue
-        plainly_turkish = _TURKISH_LETTERS.search(said) or _ONLY_TURKISH.match(ending)
+        plainly_turkish = (
+            known
+            or _TURKISH_LETTERS.search(said)
+            or _ONLY_TURKISH.match(ending)
+            or (len(stem) >= _SHORTEST_WITH_CASE and _TURKISH_CASE.fullmatch(ending))
+        )
         if plainly_turkish and _TURKISH_ENDING.fullmatch(ending.translate({ord("ü"): "u"})):
             return True
     return False
@@ -101,6 +121,10 @@ def _is_russian_form(said: str, wanted: str) -> bool:
 def _is_arabic_form(said: str, wanted: str) -> bool:
     if len(wanted) < _SHORTEST_STEM:
         return False
+    for masculine, other in ((wanted, said), (said, wanted)):
+        colour = _ARABIC_COLOUR.fullmatch(masculine)
+        if colour and other.removeprefix("ال") == colour[1] + "اء":
+            return True
     bare = wanted.removesuffix("ه")
     core = wanted.removeprefix("ال") if len(wanted) > 4 else wanted
     candidates = {said, _ARABIC_PREFIX.sub("", said, count=1)}

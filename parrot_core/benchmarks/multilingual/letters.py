@@ -1,6 +1,8 @@
 """Finding option letters in an answer: Latin or native, and not the words that look like them."""
 
 import re
+from bisect import bisect_left
+from itertools import pairwise
 
 from parrot_core.benchmarks.multilingual.folding import Token, words
 from parrot_core.benchmarks.multilingual.lexicon import LEXICON
@@ -33,17 +35,28 @@ def read_letter(
     ]
     if not mentions:
         return None, []
+    rejected = _rejected(reading, mentions)
     affirmed = [
         mention
         for mention in mentions
-        if not reading.is_negated(mention) and not reading.is_rejected(mention)
+        if not reading.is_negated(mention) and mention not in rejected
     ]
-    return _choose(reading, affirmed, choices), mentions
+    return _choose(reading, reading.standing(affirmed)), mentions
 
 
-def _choose(
-    reading: Reading, mentions: list[Mention], choices: dict[str, str]
-) -> frozenset[str] | None:
+def _rejected(reading: Reading, mentions: list[Mention]) -> list[Mention]:
+    """Returns the mentions that a predicate denies, each alone or all together: "A and B are …"."""
+    rejected: list[Mention] = []
+    for place in reversed(range(len(mentions))):
+        mention = mentions[place]
+        following = mentions[place + 1] if place + 1 < len(mentions) else None
+        with_next = following in rejected and reading.are_joined(mention, following)
+        if with_next or reading.is_rejected(mention):
+            rejected.append(mention)
+    return rejected
+
+
+def _choose(reading: Reading, mentions: list[Mention]) -> frozenset[str] | None:
     if not mentions:
         return None
     if any(reading.is_announced(mention) for mention in mentions):
@@ -58,27 +71,28 @@ def _choose(
         and not reading.are_joined(first, others[0])
         and reading.sentences[others[0].start] > reading.sentences[first.end - 1]
         and any(token.is_word for token in reading.tokens[first.end : others[0].start])
-        and not any(_enumerates(reading, other, choices) for other in others)
+        and not any(_enumerates(reading, other) for other in others)
     ):
         return first.letters
     return pick(reading, mentions)
 
 
-def _enumerates(reading: Reading, mention: Mention, choices: dict[str, str]) -> bool:
+def _enumerates(reading: Reading, mention: Mention) -> bool:
     """Whether a mention repeats the list of options: begins a line, or its own text follows."""
-    return reading.begins_line(mention) or _own_text_follows(reading, mention.end, choices, mention)
+    return reading.begins_line(mention) or mention.reach > mention.end
 
 
-def _own_text_follows(
-    reading: Reading, index: int, choices: dict[str, str], mention: Mention
-) -> bool:
-    while index < len(reading.tokens) and not reading.tokens[index].is_word:
-        index += 1
-    following = tuple(token.folded for token in reading.tokens[index:] if token.is_word)
-    return any(
-        texts and following[: len(texts)] == texts
-        for texts in (words(choices[letter]) for letter in mention.letters)
-    )
+def _end_of_own_text(
+    reading: Reading, start: int, choices: dict[str, str], letters: frozenset[str]
+) -> int:
+    """Returns the index after the text of a letter's option that begins at a token; 0 if none."""
+    first = bisect_left(reading.spoken, start)
+    for letter in letters:
+        text = words(choices[letter])
+        following = reading.spoken[first : first + len(text)]
+        if text and tuple(reading.tokens[index].folded for index in following) == text:
+            return following[-1] + 1
+    return 0
 
 
 def _mention(reading: Reading, index: int, choices: dict[str, str]) -> Mention | None:
@@ -87,13 +101,14 @@ def _mention(reading: Reading, index: int, choices: dict[str, str]) -> Mention |
     if len(token.text) != 1 or not token.text.isalpha():
         return None
     letters = _meanings(token, choices)
-    if not letters or _inside_a_word(reading, index):
+    if not letters or _inside_a_word(reading, index) or _answers_a_question(reading, index):
         return None
-    mention = Mention(index, index + 1, letters)
+    reach = _end_of_own_text(reading, index + 1, choices, letters)
+    mention = Mention(index, index + 1, letters, reach)
     sure = token.text.isascii() and token.text.isupper()
     if sure:
         return None if _is_article(reading, index) else mention
-    return mention if _weak_letter_counts(reading, mention, choices) else None
+    return mention if _weak_letter_counts(reading, mention) else None
 
 
 def _meanings(token: Token, choices: dict[str, str]) -> frozenset[str]:
@@ -142,6 +157,12 @@ def _inside_a_word(reading: Reading, index: int) -> bool:
     return after.text == "." and _is_capital(following)
 
 
+def _answers_a_question(reading: Reading, index: int) -> bool:
+    """Whether an `A:` is the other half of a `Q:`."""
+    pairs = list(pairwise(reading.parts))
+    return pairs[index : index + 1] == [("a", ":")] and ("q", ":") in pairs[:index]
+
+
 def _is_capital(token: Token) -> bool:
     return len(token.text) == 1 and token.text.isascii() and token.text.isupper()
 
@@ -167,7 +188,7 @@ def _is_article(reading: Reading, index: int) -> bool:
     return not continues or (len(following.text) == 1 and following.folded == token.folded)
 
 
-def _weak_letter_counts(reading: Reading, mention: Mention, choices: dict[str, str]) -> bool:
+def _weak_letter_counts(reading: Reading, mention: Mention) -> bool:
     """Whether a small or native letter, which could be a word, is set off as an option's letter."""
     tokens, index = reading.tokens, mention.start
     if len(reading.spoken) == 1:
@@ -179,8 +200,7 @@ def _weak_letter_counts(reading: Reading, mention: Mention, choices: dict[str, s
     ends_here = after in _DELIMITERS or after in "!?\"'*`"
     native_word = _IDEOGRAPHS.match(tokens[index].text) is not None
     if reading.is_first(mention) and (
-        after in _STRONG_DELIMITERS
-        or (after in _DELIMITERS and _own_text_follows(reading, index + 1, choices, mention))
+        after in _STRONG_DELIMITERS or (after in _DELIMITERS and mention.reach > mention.end)
     ):
         return True
     if reading.begins_line(mention) and reading.is_alone_on_line(mention):

@@ -4,9 +4,10 @@ All languages are known at once: which language an answer is in need not be gues
 that mixes two is read like any other.
 """
 
+import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,6 +15,11 @@ from typing import Any
 from parrot_core.benchmarks.multilingual.folding import Token, clean, tokenize, words
 
 Phrase = tuple[str, ...]
+
+_ARABIC_AND = re.compile(r"^[وف](?=ال\w{3})")
+_NOT_PHRASES = frozenset(
+    ("numbers", "round_numbers", "ordinals", "last", "pronouns", "auxiliaries", "contractions")
+)
 
 
 class PhraseBook:
@@ -49,12 +55,40 @@ class PhraseBook:
 
 
 def surface(tokens: Sequence[Token]) -> list[str]:
-    """Returns what phrases are compared with: folded words, and punctuation as it stands."""
-    return [token.folded or token.text for token in tokens]
+    """Returns what phrases are compared with: folded words, and punctuation as it stands.
+
+    The "and" or "so" that Arabic writes together with a noun and its article is left out.
+    """
+    return [_ARABIC_AND.sub("", token.folded) or token.text for token in tokens]
 
 
 def _phrase(text: str) -> Phrase:
     return tuple(surface(tokenize(clean(text))))
+
+
+def _entries(language: dict[str, Any]) -> Iterator[tuple[Phrase, str]]:
+    """Yields the phrases of a language with their kinds, in each spelling."""
+    contractions = [pair.split("|") for pair in language.get("contractions", ())]
+    for kind, texts in _by_kind(language):
+        for text in texts:
+            yield _phrase(text), kind
+            for long, short in contractions:
+                if long in text:
+                    yield _phrase(re.sub(rf"\b{long}\b", short, text)), kind
+
+
+def _by_kind(language: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yields what a language's table lists, and the short answers that it only describes."""
+    for kind, texts in language.items():
+        if kind not in _NOT_PHRASES:
+            yield kind, texts
+    answers = [
+        f"{pronoun} {auxiliary}"
+        for pronoun in language.get("pronouns", ())
+        for auxiliary in language.get("auxiliaries", ())
+    ]
+    yield "yes_alone", answers
+    yield "no_alone", [f"{answer} not" for answer in answers]
 
 
 class Lexicon:
@@ -65,8 +99,14 @@ class Lexicon:
         yes_no: The phrases that answer a yes/no question, doubt it, or repeat it.
         answer_words: Single words that announce an answer.
         answer_phrases: The same as phrases.
+        collective: What an option says of the others, `none_of` or `all_of`, by phrase.
+        merged_articles: Articles by the preposition that has swallowed them: `no` has `o`.
+        own_letters: Letters of the languages that have such articles, and of no other.
+        irregular: By word, the other forms of it that no rule of endings finds.
+        plain_sides: Words for yes and no, which also begin a correction: "no, wait".
         short_words: One-letter words that are not option letters when a word follows.
         numbers: Value of each number word.
+        round_numbers: The same for 20, 30, … 100, to which a unit may be added.
         article_numbers: Number words that are also articles.
         tens: Words that make another number of the one beside them.
         ordinals: Position (from 0) of each ordinal; -1 for "last".
@@ -77,13 +117,7 @@ class Lexicon:
         """Arranges the table as `lexicon.toml` has it."""
         table = dict(table)
         alphabets, look_alikes = table.pop("alphabets"), table.pop("look_alikes")
-        entries = [
-            (_phrase(text), kind)
-            for language in table.values()
-            for kind, texts in language.items()
-            for text in texts
-            if kind not in ("numbers", "ordinals", "last")
-        ]
+        entries = [entry for language in table.values() for entry in _entries(language)]
         yes_no_kinds = {
             "yes", "no", "yes_alone", "no_alone", "yes_leading", "no_leading",
             "yes_inside", "no_inside",
@@ -98,27 +132,60 @@ class Lexicon:
             side, _, place = kind.partition("_")
             if side in ("yes", "no") and place in ("", "alone", "leading"):
                 self.polarity[phrase].add("Yes" if side == "yes" else "No")
-        self.answer_phrases = {phrase for phrase, kind in entries if kind == "answer"}
-        self.answer_words = {phrase[0] for phrase in self.answer_phrases if len(phrase) == 1}
-        self.short_words = {phrase[0] for phrase, kind in entries if kind == "articles"}
-        self.determiners = {phrase[0] for phrase, kind in entries if kind == "determiners"}
-        self.tens = {phrase[0] for phrase, kind in entries if kind == "tens"}
-        self.markers = {phrase[0] for phrase, kind in entries if kind == "markers"}
+        of_kind: dict[str, list[Phrase]] = defaultdict(list)
+        for phrase, kind in entries:
+            of_kind[kind].append(phrase)
+        self.answer_phrases = set(of_kind["answer"])
+        self.answer_words = _first_words(p for p in of_kind["answer"] if len(p) == 1)
+        self.plain_sides = _first_words(
+            phrase
+            for kind in ("yes", "no", "yes_leading", "no_leading")
+            for phrase in of_kind[kind]
+        )
+        self.short_words = _first_words(of_kind["articles"])
+        self.determiners = _first_words(of_kind["determiners"])
+        self.tens = _first_words(of_kind["tens"])
+        self.markers = _first_words(of_kind["markers"])
+        self.article_numbers = set(of_kind["counts_also_article"])
+        self.own_letters = _first_words(of_kind["own_letters"])
+        self.merged_articles = {phrase[0]: phrase[-1] for phrase in of_kind["merged_articles"]}
+        self.collective = {
+            phrase: kind for kind in ("none_of", "all_of") for phrase in of_kind[kind]
+        }
+        self.irregular: dict[str, set[str]] = defaultdict(set)
+        for forms in of_kind["irregular"]:
+            for form in forms:
+                self.irregular[form] |= set(forms)
         self.numbers: dict[Phrase, int] = {}
+        self.round_numbers: dict[Phrase, int] = {}
         self.ordinals: dict[Phrase, int] = {}
-        self.article_numbers = {p for p, kind in entries if kind == "counts_also_article"}
         for language in table.values():
             for value, texts in enumerate(language.get("numbers", ())):
                 self.numbers.update(dict.fromkeys(map(words, texts.split("|")), value))
             for position, texts in enumerate(language.get("ordinals", ())):
                 self.ordinals.update(dict.fromkeys(map(words, texts.split("|")), position))
             self.ordinals.update(dict.fromkeys(map(words, language.get("last", ())), -1))
+            for tens, texts in enumerate(language.get("round_numbers", ()), start=2):
+                self.round_numbers.update(dict.fromkeys(map(words, texts.split("|")), 10 * tens))
         self.letters: dict[str, set[int]] = defaultdict(set)
         for alphabet in alphabets.values():
             for position, letter in enumerate(words(" ".join(alphabet))):
                 self.letters[letter].add(position)
         for letter, latin in look_alikes.items():
             self.letters[words(letter)[0]].add(ord(latin) - ord("A"))
+
+    def joins(self, word: str) -> bool:
+        """Whether a word is one for "and" or "or"."""
+        return any("joins" in kinds for _, kinds in self.book.all_at((word,), 0))
+
+    def value_of(self, phrase: Phrase) -> int | None:
+        """Returns the number that a phrase names by itself."""
+        value = self.numbers.get(phrase)
+        return self.round_numbers.get(phrase) if value is None else value
+
+
+def _first_words(phrases: Iterable[Phrase]) -> set[str]:
+    return {phrase[0] for phrase in phrases}
 
 
 @cache

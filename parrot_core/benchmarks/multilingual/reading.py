@@ -1,6 +1,6 @@
 """An answer read once: tokens, the kinds of its words, its clauses and what they deny or doubt."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,11 +22,18 @@ class Mention:
         start: Index of its first token.
         end: Index after its last token.
         letters: The options that it may mean; several only where an alphabet is ambiguous.
+        reach: Index after all that it comprises: for a letter, the option's text that follows it.
     """
 
     start: int
     end: int
     letters: frozenset[str]
+    reach: int = 0
+
+    @property
+    def after(self) -> int:
+        """Index of the token where what is said of it may begin."""
+        return max(self.end, self.reach)
 
 
 class Reading:
@@ -61,6 +68,10 @@ class Reading:
                 if "certain" in kinds:
                     found |= set(range(index, index + length))
         return found
+
+    def is_certain(self, index: int) -> bool:
+        """Whether a token is in a phrase that affirms by a negation ("no doubt")."""
+        return index in self._certain
 
     @cached_property
     def _clauses(self) -> list[int]:
@@ -107,13 +118,51 @@ class Reading:
             return set()
         return {kind for _, kinds in LEXICON.book.all_at(self.parts, index) for kind in kinds}
 
-    def is_negated(self, mention: Mention) -> bool:
-        """Whether the clause denies what it mentions ("not a dog", "köpek değil")."""
+    @cached_property
+    def _revoked_until(self) -> list[int]:
+        """Places of words that take back what stands before: "A? No, B", "I thought A, but B"."""
+        tentative = next((at for at, k in enumerate(self._kinds) if "tentative" in k), None)
+        return [
+            index
+            for index in self.spoken[1:]
+            if self._takes_back(index)
+            or (tentative is not None and tentative < index and "but" in self._kinds[index])
+        ]
+
+    def _takes_back(self, index: int) -> bool:
+        """Whether a word at the beginning of a clause is a correction; "no" only if alone there."""
+        if "revokes" not in self.kinds_beginning(index) or not self._begins_clause(index):
+            return False
+        return self.parts[index] not in LEXICON.plain_sides or self._begins_clause(index + 1)
+
+    def _begins_clause(self, index: int) -> bool:
+        return index >= len(self.parts) or (
+            index > 0
+            and (self.parts[index] in _CLAUSE_ENDS or self.parts[index - 1] in _CLAUSE_ENDS)
+        )
+
+    def is_negated(
+        self,
+        mention: Mention,
+        *,
+        prepositions: Container[str] = (),
+        but_not_by: Container[int] = (),
+    ) -> bool:
+        """Whether the clause denies what it mentions ("not a dog", "köpek değil").
+
+        Args:
+            mention: What is asked about.
+            prepositions: What right before the mention is no negation, as the `no` of "no hospital"
+                in Portuguese.
+            but_not_by: Indices of tokens that are not to count as negations.
+        """
         clause = self._clauses[mention.start]
         for index in range(mention.start - 1, -1, -1):
             if self._clauses[index] != clause:
                 break
-            if "not_before" in self._kinds[index] and index not in self._certain:
+            is_preposition = index == mention.start - 1 and self.parts[index] in prepositions
+            negates = "not_before" in self._kinds[index] and index not in self._certain
+            if negates and not is_preposition and index not in but_not_by:
                 return True
         for index in range(mention.end, len(self.parts)):
             if self._clauses[index] != clause:
@@ -123,10 +172,12 @@ class Reading:
         return False
 
     def is_doubted(self, mention: Mention) -> bool:
-        """Whether the sentence of a mention says that one cannot tell."""
+        """Whether the sentence of a mention says, outside of it, that one cannot tell."""
         sentence = self.sentences[mention.start]
         return any(
-            "doubt" in kinds and self.sentences[index] == sentence
+            "doubt" in kinds
+            and self.sentences[index] == sentence
+            and not mention.start <= index < mention.end
             for index, kinds in enumerate(self._kinds)
         )
 
@@ -134,6 +185,11 @@ class Reading:
     def doubts(self) -> bool:
         """Whether the answer says anywhere that one cannot tell."""
         return any("doubt" in kinds for kinds in self._kinds)
+
+    def is_past_doubt(self, index: int) -> bool:
+        """Whether nothing is doubted, or a "but" leads from the last doubt to a token."""
+        last = max((at for at, kinds in enumerate(self._kinds) if "doubt" in kinds), default=None)
+        return last is None or any("but" in self._kinds[at] for at in range(last + 1, index))
 
     def is_announced(self, mention: Mention) -> bool:
         """Whether an announcement leads to a mention ("the correct answer is the …")."""
@@ -148,7 +204,7 @@ class Reading:
                 break
             if steps > 8:
                 break
-        return "verdict" in self.kinds_beginning(self._next(mention.end))
+        return "verdict" in self.kinds_beginning(self._next(mention.after))
 
     def is_called_option(self, mention: Mention) -> bool:
         """Whether an option noun stands before a mention ("option B") or after it."""
@@ -161,12 +217,12 @@ class Reading:
 
     def is_rejected(self, mention: Mention) -> bool:
         """Whether a predicate right after a mention denies it ("A is wrong")."""
-        return "reject" in self.kinds_beginning(self._next(mention.end))
+        return "reject" in self.kinds_beginning(self._next(mention.after))
 
     def _next(self, index: int) -> int:
         """Returns the next token that is a word, past closing marks and option nouns."""
         while index < len(self.parts) and (
-            self.parts[index] in "\"')]*>`" or "option_after" in self._kinds[index]
+            self.parts[index] in "\"')]*>`([-–—:" or "option_after" in self._kinds[index]
         ):
             index += 1
         return index
@@ -200,6 +256,19 @@ class Reading:
                 return False
             index += step
         return True
+
+    def standing(self, mentions: Sequence[Mention]) -> list[Mention]:
+        """Leaves out what is only asked, or taken back, where something else is said after it."""
+        stated = [mention for mention in mentions if not self._is_asked(mention)] or list(mentions)
+        for place in reversed(self._revoked_until):
+            later = [mention for mention in stated if mention.start > place]
+            if later:
+                return later
+        return stated
+
+    def _is_asked(self, mention: Mention) -> bool:
+        """Whether the sentence of a mention is a question."""
+        return next((p for p in self.parts[mention.end :] if p in _SENTENCE_ENDS), "") in ("?", "؟")
 
 
 def pick(reading: Reading, mentions: Sequence[Mention]) -> frozenset[str] | None:

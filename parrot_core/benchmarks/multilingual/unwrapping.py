@@ -6,15 +6,18 @@ import re
 from parrot_core.benchmarks.multilingual.folding import words
 from parrot_core.benchmarks.multilingual.lexicon import LEXICON
 
-_REASONING = re.compile(
-    r"<(think|thinking|thought|reasoning|reflection)>.*?</\1>", re.DOTALL | re.IGNORECASE
-)
-_REASONING_END = re.compile(r"^.*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.I)
-_REASONING_CUT = re.compile(r"<(?:think|thinking|thought|reasoning)>.*$", re.DOTALL | re.I)
+_THINKING = r"(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
+_BEGIN = rf"(?:[<\[◁](?:\w+:)?{_THINKING}[>\]▷]|<\|begin_of_thought\|>)"
+_END = rf"(?:[<\[◁]/(?:\w+:)?{_THINKING}[>\]▷]|<\|end_of_thought\|>)"
+_REASONING = re.compile(f"{_BEGIN}.*?{_END}", re.DOTALL | re.IGNORECASE)
+_REASONING_END = re.compile(f"^.*{_END}", re.DOTALL | re.IGNORECASE)
+_REASONING_CUT = re.compile(f"{_BEGIN}.*$", re.DOTALL | re.IGNORECASE)
+_SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>|</?s>")
+_STRUCK_OUT = re.compile(r"~~.+?~~|<(s|del|strike)>.+?</\1>", re.DOTALL | re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<(answer|final_answer|response)>(.*?)(?:</\1>|$)", re.DOTALL | re.I)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|operatorname)\s*\{([^{}]*)\}")
-_FENCE = re.compile(r"^\s*```\w*\s*\n?(.*?)\n?```\s*$", re.DOTALL)
+_FENCE = re.compile(r"^\s*```(?:\w*[ \t]*\n)?(.*?)\n?```\s*$", re.DOTALL)
 
 
 def as_text(prediction: object) -> str:
@@ -25,14 +28,16 @@ def as_text(prediction: object) -> str:
 
 
 def unwrap(answer: str) -> str:
-    """Takes off what is not the answer: reasoning blocks, answer tags, boxes, JSON and code fences.
+    """Takes off what is not the answer: reasoning, struck-out text, tags, boxes, JSON, code fences.
 
     An answer that was cut off while it still reasoned says nothing, and becomes empty.
     """
-    if "<" in answer:
+    if any(mark in answer for mark in "<[◁~"):
         answer = _REASONING.sub(" ", answer)
         answer = _REASONING_END.sub("", answer)
         answer = _REASONING_CUT.sub("", answer)
+        answer = _STRUCK_OUT.sub(" ", answer)
+        answer = _SPECIAL_TOKEN.sub(" ", answer)
         tags = _ANSWER_TAG.findall(answer)
         if tags:
             answer = tags[-1][1]

@@ -17,14 +17,20 @@ def infer_yes_no(prediction: object) -> str | None:
     an announcement ("answer: no"); then whatever side alone is named.
     """
     reading = Reading(unwrap(as_text(prediction)))
-    if not reading.spoken:
-        return None
-    first, last = reading.spoken[0], reading.spoken[-1]
-    whole = LEXICON.polarity.get(tuple(reading.parts[first : last + 1]))
+    whole = LEXICON.polarity.get(_from_first_to_last(reading))
     if whole and len(whole) == 1:
         return next(iter(whole))
-    finds = _find(reading.tokens, reading.parts)
+    if not reading.spoken:
+        return None
+    finds = _standing(reading, _find(reading))
     return _set_off(reading, finds) or _announced(reading, finds) or _named(reading, finds)
+
+
+def _from_first_to_last(reading: Reading) -> tuple[str, ...]:
+    """Returns the parts from the first word to the last; all marks where there is no word."""
+    if not reading.spoken:
+        return tuple(part for part in reading.parts if part != "\n")
+    return tuple(reading.parts[reading.spoken[0] : reading.spoken[-1] + 1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,11 @@ class _Find:
     start: int
     end: int
     kinds: set[str]
+
+    @property
+    def mention(self) -> Mention:
+        """Its place, as what is asked of a reading needs it."""
+        return Mention(self.start, self.end, frozenset())
 
     @property
     def side(self) -> str | None:
@@ -55,18 +66,35 @@ class _Find:
         return "No" if self.kinds & {"no", "no_alone", "no_leading"} else None
 
 
-def _find(tokens: list[Token], parts: list[str]) -> list[_Find]:
-    """Finds phrases from left to right, the longest first; a repeated question is no answer."""
+def _find(reading: Reading) -> list[_Find]:
+    """Finds phrases from left to right, the longest first; a repeated question is no answer.
+
+    A short answer such as "it is not" may also begin a statement, so what stands within it and
+    after is looked at too: "it is not visible", "there is none".
+    """
+    tokens, parts = reading.tokens, reading.parts
     finds = []
     index = 0
     while index < len(parts):
         length, kinds = LEXICON.yes_no.at(parts, index)
-        if length and not _part_of_a_word(tokens, index, index + length):
-            finds.append(_Find(index, index + length, kinds))
-            index += length
-        else:
+        if not length or _part_of_a_word(tokens, index, index + length):
             index += 1
-    return [find for find in finds if "echo" not in find.kinds]
+        elif "echo" in kinds and len(parts[index]) == 1 and "answer" in reading.kinds(index - 1):
+            index += 1  # 答案是否: "the answer is no", and not "whether"
+        else:
+            finds.append(_Find(index, index + length, kinds))
+            index += 1 if kinds <= {"yes_alone", "no_alone"} else length
+    return [
+        find
+        for find in finds
+        if "echo" not in find.kinds and not reading.is_certain(find.start)
+    ]  # fmt: skip
+
+
+def _standing(reading: Reading, finds: list[_Find]) -> list[_Find]:
+    """Leaves out what is asked or taken back: "Yes... no, wait, no"."""
+    kept = {mention.start for mention in reading.standing([find.mention for find in finds])}
+    return [find for find in finds if find.start in kept]
 
 
 def _part_of_a_word(tokens: list[Token], start: int, end: int) -> bool:
@@ -111,32 +139,43 @@ def _announced(reading: Reading, finds: list[_Find]) -> str | None:
     for find in finds:
         side = find.side or find.side_when_first
         ends = _is_break(reading.tokens, find.end)
-        if side and ends and reading.is_announced(Mention(find.start, find.end, frozenset())):
-            result = side
+        if side and ends and reading.is_announced(find.mention):
+            result = None if _is_denied(reading, find, finds) else side
     return result
 
 
 def _named(reading: Reading, finds: list[_Find]) -> str | None:
     """Reads the only side that is named anywhere; a doubt or a question names none."""
-    tokens, parts = reading.tokens, reading.parts
-    if any("doubt" in find.kinds for find in finds):
-        return None
-    if next((part for part in reversed(parts) if part not in _CLOSING), "") == "?":
+    finds = [find for find in finds if reading.is_past_doubt(find.start)]
+    if next((part for part in reversed(reading.parts) if part not in _CLOSING), "") == "?":
         finds = [find for find in finds if find.kinds & {"yes", "no"}]
     framed = [index for index in reading.spoken if "frames" not in reading.kinds(index)]
     first = framed[0] if framed else -1
+    lead = next((find for find in finds if find.start == first), None)
+    if lead is not None and lead.kinds & {"yes", "no"}:  # "Yes there is no other animal"
+        finds = [find for find in finds if find is lead or find.is_plain]
     sides = set()
     for find in finds:
         side = find.side
         if find.kinds & {"no_leading", "yes_leading"}:
-            set_off = tokens[find.start].text.isascii() and _is_break(tokens, find.end)
-            english = parts[find.start] == "no"
+            english = reading.parts[find.start] == "no"
+            set_off = reading.tokens[find.start].text.isascii() and _is_break(
+                reading.tokens, find.end
+            )
             counts = find.start == first or set_off or english
-            if counts and not (english and _is_not_english(tokens, find)):
+            if counts and not (english and _is_not_english(reading.tokens, find)):
                 side = find.side_when_first
+        if find.is_plain and _is_denied(reading, find, finds):
+            side = "No" if side == "Yes" else None
         if side:
             sides.add(side)
     return sides.pop() if len(sides) == 1 else None
+
+
+def _is_denied(reading: Reading, find: _Find, finds: list[_Find]) -> bool:
+    """Whether a word for yes or no is denied by one that is not such a word itself: "not yes"."""
+    plain = {index for one in finds if one.is_plain for index in range(one.start, one.end)}
+    return reading.is_negated(find.mention, but_not_by=plain)
 
 
 def _is_not_english(tokens: list[Token], find: _Find) -> bool:

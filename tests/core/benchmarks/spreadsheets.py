@@ -1,7 +1,8 @@
-"""The smallest spreadsheet that Excel would open, with shared and inline texts."""
+"""A small spreadsheet as Excel writes them, with shared and inline texts."""
 
 import zipfile
 
+_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _SPACE = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 
 
@@ -22,6 +23,16 @@ def write_spreadsheet(path, rows):
         lines.append(f'<row r="{number}">{"".join(cells)}</row>')
     sheet = f"<worksheet {_SPACE}><sheetData>{''.join(lines)}</sheetData></worksheet>"
     shared = "".join(f"<si><t>{text}</t></si>" for text in strings)
+    workbook = (
+        f'<workbook {_SPACE} xmlns:r="{_RELATIONS}"><sheets>'
+        '<sheet name="answers" sheetId="2" r:id="rId1"/></sheets></workbook>'
+    )
+    relations = (
+        '<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        '<Relationship Id="rId1" Target="worksheets/sheet2.xml"/></Relationships>'
+    )
     with zipfile.ZipFile(path, "w") as book:
-        book.writestr("xl/worksheets/sheet1.xml", sheet)
+        book.writestr("xl/workbook.xml", workbook)
+        book.writestr("xl/_rels/workbook.xml.rels", relations)
+        book.writestr("xl/worksheets/sheet2.xml", sheet)
         book.writestr("xl/sharedStrings.xml", f"<sst {_SPACE}>{shared}</sst>")

@@ -48,14 +48,19 @@ def test_missing_tables_are_fetched_and_those_at_hand_are_not(tmp_path):
     assert not list(here.glob("*ru*"))
 
 
-def test_a_benchmark_without_an_address_says_which_files_it_takes(tmp_path):
-    with pytest.raises(MissingError, match="no address is known"):
-        fetch_tables(get_benchmark("mmstar"), tmp_path, languages=("en",))
+@pytest.mark.parametrize(("name", "language"), [("llava-bench", "zh"), ("emoji-naming", "tr")])
+def test_a_table_without_an_address_is_named_with_the_files_that_would_do(name, language, tmp_path):
+    with pytest.raises(
+        MissingError, match=f"no address is known for the table of {name}"
+    ) as caught:
+        fetch_tables(get_benchmark(name), tmp_path, languages=(language,))
+    assert ".tsv" in (caught.value.hint or "")
 
 
 def test_what_is_fetched_is_found_under_its_name():
     for benchmark in BENCHMARKS.values():
-        if benchmark.source is not None:
-            name = benchmark.source.format(language="tr").rpartition("/")[2].removesuffix(".tsv")
-            names = [one.lower() for one in benchmark.table_names("tr")]
-            assert name in names
+        for language in benchmark.languages:
+            address = benchmark.address(language)
+            if address is not None:
+                name = address.rpartition("/")[2].removesuffix(".tsv").lower()
+                assert name in [one.lower() for one in benchmark.table_names(language)]

@@ -1,10 +1,12 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parrot_core.benchmarks.matching import SCORERS, infer_option, infer_yes_no
 from parrot_core.errors import UsageError
-from tests.core.benchmarks.vectors import records
+from tests.core.benchmarks.vectors import SCORING, records
 
 OPTIONS = records("option_inference.jsonl")
 YES_NO = records("yesno_extraction.jsonl")
@@ -47,6 +49,21 @@ def test_the_multilingual_scorer_agrees_with_what_is_meant_by_yes_and_no():
         (infer_yes_no(record["prediction"]) or "Unknown") == record["intended"] for record in YES_NO
     ]
     assert sum(agreed) / len(agreed) >= 0.98
+
+
+def test_answers_of_the_same_kinds_are_read_too():
+    labelled = json.loads((SCORING / "labelled_answers.json").read_text(encoding="utf-8"))
+    read = [
+        (infer_option(answer, group["choices"]), letter)
+        for group in labelled["options"]
+        for answer, letter in group["answers"]
+    ]
+    sides = [(infer_yes_no(answer), side) for answer, side in labelled["yes_no"]]
+    for found in (read, sides):
+        right = sum(got == meant for got, meant in found)
+        wrong = sum(got not in (meant, None) for got, meant in found)
+        assert right >= 0.985 * len(found)
+        assert wrong <= 0.005 * len(found)
 
 
 # Cases of the same kinds that are not among the recorded ones: the rules are tested, not the list.

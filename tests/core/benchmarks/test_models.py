@@ -7,13 +7,23 @@ from transformers import (
     CLIPVisionConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessorPil,
+    LlavaOnevisionProcessor,
     LlavaProcessor,
     Qwen2Config,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
+    Qwen2VLProcessor,
+    SiglipVisionConfig,
 )
 
 from parrot_core.benchmarks import run
 from parrot_core.benchmarks.base import Prompt
 from parrot_core.benchmarks.models import load_transformers_model, weights_digest
+from parrot_core.benchmarks.processors import without_videos
 from parrot_core.data.images import open_image
 from parrot_core.errors import MissingError, UsageError
 from tests.conftest import byte_tokenizer, tiny_parrot
@@ -66,6 +76,69 @@ def tiny_llava(folder):
     save(LlavaForConditionalGeneration, config, processor, folder)
 
 
+def tiny_qwen2_vl(folder):
+    tokenizer = byte_tokenizer()
+    named = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": list(named)})
+    start, end, image, video = map(tokenizer.convert_tokens_to_ids, named)
+    config = Qwen2VLConfig(
+        text_config={
+            **SIZES,
+            "vocab_size": len(tokenizer),
+            "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]},
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        vision_config={
+            "depth": 2,
+            "embed_dim": 16,
+            "hidden_size": SIZES["hidden_size"],
+            "num_heads": 2,
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+    )
+    processor = without_videos(Qwen2VLProcessor)(
+        Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56),
+        tokenizer,
+        chat_template=CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"),
+    )
+    save(Qwen2VLForConditionalGeneration, config, processor, folder)
+
+
+def tiny_llava_onevision(folder):
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>", "<video>"]})
+    image, video = map(tokenizer.convert_tokens_to_ids, ("<image>", "<video>"))
+    crops = [[28, 28], [28, 56], [56, 28]]
+    config = LlavaOnevisionConfig(
+        text_config=Qwen2Config(vocab_size=len(tokenizer), tie_word_embeddings=False, **SIZES),
+        vision_config=SiglipVisionConfig(
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=28,
+            patch_size=14,
+        ),
+        image_token_index=image,
+        video_token_index=video,
+        image_grid_pinpoints=crops,
+        vision_feature_select_strategy="full",
+    )
+    processor = without_videos(LlavaOnevisionProcessor)(
+        LlavaOnevisionImageProcessorPil(
+            size={"height": 28, "width": 28}, image_grid_pinpoints=crops
+        ),
+        tokenizer,
+        num_image_tokens=4,
+        vision_feature_select_strategy="full",
+        chat_template=CHAT.replace("IMAGE", "<image>"),
+    )
+    save(LlavaOnevisionForConditionalGeneration, config, processor, folder)
+
+
 def save(kind, config, processor, folder):
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -109,6 +182,17 @@ def test_a_batch_of_eight_answers_as_eight_of_one(folder):
     answers = list(together.answer(asked))
     assert answers == [text for prompt in asked for text in alone.answer([prompt])]
     assert len(set(answers)) > 1  # the pictures and questions matter
+
+
+@pytest.mark.parametrize("build", [tiny_qwen2_vl, tiny_llava_onevision])
+def test_the_kin_of_llava_answer_alike_in_any_batch(build, tmp_path):
+    build(tmp_path)
+    together = load_transformers_model(str(tmp_path), batch_size=8, max_new_tokens=8)
+    alone = load_transformers_model(str(tmp_path), batch_size=1, max_new_tokens=8)
+    asked = prompts()
+    answers = list(together.answer(asked))
+    assert answers == [text for prompt in asked for text in alone.answer([prompt])]
+    assert len(set(answers)) > 1
 
 
 def test_any_model_of_transformers_is_evaluated_end_to_end(folder, tmp_path):
@@ -191,14 +275,16 @@ def test_a_picture_that_cannot_be_decoded_is_named_with_its_question(folder):
         list(answerer.answer(asked))
 
 
-def test_a_model_without_a_chat_template_is_refused(tmp_path):
+def test_a_model_without_a_chat_template_reads_the_bare_question(tmp_path, caplog):
     tiny_llava(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
     tokenizer = byte_tokenizer(chat_template=None)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(UsageError, match="no chat template"):
-        load_transformers_model(str(tmp_path))
+    answerer = load_transformers_model(str(tmp_path), max_new_tokens=4)
+    assert len(list(answerer.answer(prompts()))) == len(prompts())
+    assert answerer.identity["asked_by"] == "bare question"
+    assert "no chat template" in caplog.text
 
 
 def test_a_folder_that_holds_no_model_is_named(tmp_path):

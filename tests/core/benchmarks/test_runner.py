@@ -51,6 +51,14 @@ def test_a_report_gives_the_figures_of_each_language(tmp_path):
     assert found.unreadable.value == 0.0
 
 
+def test_questions_that_cannot_be_scored_are_refused_before_any_is_asked(tmp_path):
+    path = write(tmp_path / "t.tsv", [row(1), row(2, answer="")])
+    model = Echo()
+    with pytest.raises(UsageError, match=r"t\.tsv:3: no answer to compare with, as in 1 of 2"):
+        run([path], model, output=tmp_path / "run")
+    assert model.asked == []
+
+
 def test_an_answered_run_asks_nothing_again(tmp_path):
     path = table(tmp_path)
     first = run([path], Echo(), output=tmp_path / "run")

@@ -195,6 +195,31 @@ def test_a_row_of_other_data_is_refused(tmp_path):
         read_predictions(path, questions)
 
 
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (b'{"index": 1, "prediction": ["A"]}', "neither a text nor a number"),
+        (b'{"index": "inf", "prediction": "A"}', "no index"),
+        (b'{"index": 1, "prediction": "caf\xe9"}', "not JSON in UTF-8"),
+        (b'{"index": 1, "prediction": "A"', "not JSON"),
+        (b'["A"]', "not a JSON object"),
+    ],
+)
+def test_a_line_that_is_no_answer_is_named(tmp_path, line, problem):
+    questions = read_questions(SCORING / "t6_vanilla_no_split" / "data.tsv", with_pictures=False)
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(line + b"\n")
+    with pytest.raises(UsageError, match=rf"answers\.jsonl:1: .*{problem}"):
+        read_predictions(path, questions)
+
+
+def test_a_null_is_an_answer_without_words(tmp_path):
+    questions = read_questions(SCORING / "t6_vanilla_no_split" / "data.tsv", with_pictures=False)
+    path = tmp_path / "answers.jsonl"
+    path.write_text('\ufeff{"index": 1, "prediction": null}\n', encoding="utf-8")
+    assert list(read_predictions(path, questions).values()) == [""]
+
+
 def test_a_spreadsheet_s_answers_are_read(tmp_path):
     from tests.core.benchmarks.spreadsheets import write_spreadsheet
 

@@ -76,6 +76,8 @@ def test_pictures_in_files_lie_beside_the_table(tmp_path):
         ([row(1), row(1)], "index 1 is there twice"),
         ([row("x")], "index 'x' is no whole number"),
         ([row(1, answer="C")], "answer 'C' is no option of AB"),
+        ([row(1, answer="a")], "answer 'a' is no option of AB"),
+        ([row(1, answer="Yes")], "answer 'Yes' is no option of AB"),
         ([row(1, encoded()[:-3])], "broken base64"),
         ([row(1, base64.b64encode(b"no picture" * 20).decode())], "of no picture that is known"),
         ([row(1, "9")], "its image is that of index 9, which has no picture"),
@@ -118,6 +120,13 @@ def test_what_a_csv_writer_wrote_is_read_back(tmp_path_factory, rows):
     assert [(cells.get("question", ""), cells.get("hint", "")) for cells in read] == rows
 
 
+def test_a_quotation_mark_that_is_not_closed_is_named_with_its_line(tmp_path):
+    path = tmp_path / "t.tsv"
+    path.write_bytes(b'index\tquestion\n1\t"What\n2\tb\n')
+    with pytest.raises(UsageError, match=r"t\.tsv:2: a quotation mark that is never closed"):
+        read_questions(path, with_pictures=False)
+
+
 def test_what_is_not_utf_8_is_named_with_its_line(tmp_path):
     path = tmp_path / "t.tsv"
     path.write_bytes(b"index\tquestion\n1\tcaf\xe9\n")
@@ -143,6 +152,19 @@ def test_the_toolkit_s_spelling_of_chinese_is_found_first(tmp_path):
     assert [path.name for path in found.values()] == ["MMMB_cn.tsv", "mmmb_tr.tsv"]
     with pytest.raises(MissingError, match="no table of mmmb for ru"):
         find_tables(get_benchmark("mmmb"), tmp_path, languages=("ru",))
+
+
+def test_the_tables_of_a_form_are_taken_where_it_is_asked_for(tmp_path):
+    for name in ("mmmb_zh.tsv", "mmmb_yesno_cn.tsv", "mmmb_yesno_tr.tsv"):
+        (tmp_path / name).touch()
+    mmmb = get_benchmark("mmmb")
+
+    def names(form):
+        found = find_tables(mmmb, tmp_path, languages=("zh", "tr"), form=form)
+        return [path.name for path in found.values()]
+
+    assert names(None) == ["mmmb_zh.tsv", "mmmb_yesno_tr.tsv"]
+    assert names("yes/no pairs") == ["mmmb_yesno_cn.tsv", "mmmb_yesno_tr.tsv"]
 
 
 def test_an_unknown_benchmark_is_named_with_the_nearest():
