@@ -27,6 +27,13 @@ def demo(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of every draw.")] = 0,
+    validation_style: Annotated[
+        str | None,
+        typer.Option(
+            help="A style that training leaves out, too, to choose settings on: its questions go "
+            "to benchmarks/validation, and those of the test style stay untouched."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the manifest without its file hashes.")
     ] = False,
@@ -42,12 +49,12 @@ def demo(
     from parrot_core.data.emoji.build import build_demo
     from parrot_core.data.emoji.settings import DemoSettings
 
+    settings = DemoSettings(seed=seed)
+    if validation_style is not None:
+        settings = settings.validated_on(validation_style)
     with _showing_progress(Console(stderr=True)) as progress:
         made = build_demo(
-            output,
-            cache=cache or default_cache(),
-            settings=DemoSettings(seed=seed),
-            progress=progress,
+            output, cache=cache or default_cache(), settings=settings, progress=progress
         )
     shown = {key: value for key, value in made.manifest.items() if key != "files"}
     if as_json:

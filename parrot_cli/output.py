@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any, TextIO
 
 _PLAIN_SECONDS = 10.0  # between two lines of progress where nobody watches a terminal
@@ -104,19 +105,53 @@ def quieten_libraries() -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look, and tell
 
 
-def hide_progress_from_logs() -> None:
-    """Switches transformers' bars off where stderr is no terminal, and they would be many lines."""
-    if not sys.stderr.isatty():
-        from transformers.utils import logging
+@contextmanager
+def loading(checkpoint: Path) -> Iterator[None]:
+    """Says that a checkpoint is being loaded, for as long as it takes and somebody watches.
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # typed in part
+    The libraries are imported within it, too, because that is half of the wait.
+    """
+    with library_output_to_stderr():
+        if not sys.stderr.isatty():
+            _hide_loading_bars()
+            yield
+            return
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            progress.add_task(f"loading {printable(str(checkpoint))}", total=None)
+            _hide_loading_bars()
+            yield
+
+
+def _hide_loading_bars() -> None:
+    """Switches off transformers' own bars, which would be many lines of a log."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # typed in part
+
+
+def printable(text: str) -> str:
+    """Shows what would command a terminal: a model may say it, or an image's name have it."""
+    return text.translate(_CONTROL_PICTURES)
+
+
+# Unicode has a picture of each control character; a line's end stays one.
+_CONTROL_PICTURES = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) != "\n"},
+    **dict.fromkeys(range(0x7F, 0xA0), "\N{REPLACEMENT CHARACTER}"),
+    ord("\t"): "    ",
+    ord("\r"): None,
+}
 
 
 def print_error(problem: str, *, hint: str | None) -> None:
     """Writes an error, and what to do about it, to stderr."""
-    note(f"error: {problem}")
+    note(f"error: {printable(problem)}")
     if hint:
-        note(f"hint: {hint}")
+        note(f"hint: {printable(hint)}")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from parrot_cli.checkpoints import choose_checkpoint
-from parrot_cli.output import hide_progress_from_logs, library_output_to_stderr, note
+from parrot_cli.output import loading, note
 from parrot_core.errors import UsageError
 
 KEY_VARIABLE = "PARROT_API_KEY"
@@ -66,7 +66,7 @@ def serve(
         )
     listening = _listen(host, port)
     checkpoint = choose_checkpoint(model)
-    with library_output_to_stderr():
+    with loading(checkpoint):
         import uvicorn
 
         from parrot_core.data.remote_images import FetchLimits
@@ -75,7 +75,6 @@ def serve(
         from parrot_core.serving.engine import Engine
         from parrot_core.serving.expert_names import find_expert_names
 
-        hide_progress_from_logs()
         parts = load_for_use(checkpoint, device=device, dtype=dtype, four_bit=load_in_4bit)
         settings = ServingSettings(
             name=name or "/".join(checkpoint.resolve().parts[-2:]).lstrip("/"),

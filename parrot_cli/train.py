@@ -282,6 +282,8 @@ def _remark(progress: "Progress") -> str:
         parts.append(f"loss {progress.loss:.3f}")
     if progress.tokens_per_second is not None:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    if progress.samples_per_second is not None:
+        parts.append(f"{progress.samples_per_second:,.1f} samples/s")
     if not sys.stderr.isatty():  # a bar shows the time left itself
         minutes, seconds = divmod(round(progress.seconds_left), 60)
         parts.append(f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left")

@@ -7,6 +7,7 @@ Rooms, in the direction in which imports may point (`tests/test_architecture.py`
 - `data`: LLaVA samples, images, batches, and the picture-text set of the embedded default;
 - `recipe`: one TOML file, parsed into typed settings; data sets and GPUs by name;
 - `machine`: what this machine has;
+- `translation`: Figure 3, by models and by people;
 - `benchmarks`: questions, matching of answers, scores;
 - `generation`, `inspection`: answers and routing from a trained model;
 - `serving`: such a model for other programs and for a browser;

@@ -11,6 +11,7 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
     CLIPVisionModel,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -30,18 +31,29 @@ CHATML = (
 )
 
 
-def byte_tokenizer(chat_template: str | None = CHATML) -> PreTrainedTokenizerFast:
-    """One token per UTF-8 byte: exact in every language, no merges."""
+def byte_tokenizer(
+    chat_template: str | None = CHATML,
+    *,
+    eos_token: str = "<|im_end|>",
+    specials: tuple[str, ...] = ("<|im_start|>",),
+    **named: str,
+) -> PreTrainedTokenizerFast:
+    """One token per UTF-8 byte: exact in every language, no merges.
+
+    Args:
+        chat_template: Jinja.
+        eos_token: What it says ends a text.
+        specials: Tokens of its own that have no name, and that it does not list as special.
+        **named: For instance `bos_token`.
+    """
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     backend = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=["<|im_start|>"],
+        tokenizer_object=backend, eos_token=eos_token, pad_token="<|endoftext|>", **named
     )
+    tokenizer.backend_tokenizer.add_special_tokens([*specials])
     tokenizer.chat_template = chat_template
     return tokenizer
 
@@ -88,10 +100,12 @@ def tiny_image_processor(size: int = 28) -> CLIPImageProcessorPil:
     )
 
 
-def tiny_parrot(**settings: object) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
+def tiny_parrot(
+    language_model: PreTrainedModel | None = None, **settings: object
+) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
     """A whole Parrot of about 40 thousand parameters, different for different settings only."""
     return join_parrot(
-        language_model=tiny_language_model(),
+        language_model=language_model or tiny_language_model(),
         vision_encoder=tiny_vision_encoder(),
         tokenizer=byte_tokenizer(),
         image_processor=tiny_image_processor(),

@@ -10,7 +10,7 @@ from parrot_cli.chat.pictures import STDIN, load_picture
 from parrot_cli.chat.right_to_left import MODES
 from parrot_cli.chat.thumbnails import find_protocol
 from parrot_cli.checkpoints import choose_checkpoint
-from parrot_cli.output import hide_progress_from_logs, library_output_to_stderr, print_json
+from parrot_cli.output import loading, print_json
 from parrot_core.errors import UsageError
 from parrot_core.languages import get_language
 
@@ -93,11 +93,10 @@ def chat(
         )
     checkpoint = choose_checkpoint(model)
     protocol = None if prompt else find_protocol()
-    with library_output_to_stderr():
+    with loading(checkpoint):
         from parrot_cli.chat.session import Session, Settings
         from parrot_core.generation import load_for_use
 
-        hide_progress_from_logs()
         parts = load_for_use(checkpoint, device=device, dtype=dtype, four_bit=load_in_4bit)
     session = Session(
         parts,

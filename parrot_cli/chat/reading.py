@@ -17,6 +17,8 @@ from parrot_cli.output import note
 from parrot_core.errors import UsageError
 from parrot_core.languages import LANGUAGES
 
+PROMPT = "> "
+
 
 def questions_from_stdin() -> Iterator[str]:
     """Yields the lines of stdin that are not empty."""
@@ -25,12 +27,17 @@ def questions_from_stdin() -> Iterator[str]:
             yield line.strip()
 
 
-def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str]) -> Iterator[str]:
+def questions_from_terminal(
+    commands: Sequence[str], *, status: Callable[[], str], remind: Callable[[str], None]
+) -> Iterator[str]:
     """Yields what the user enters, until Ctrl-D; with editing, history and completion.
+
+    What was entered is erased, so that whoever reads it can show it again as it should look.
 
     Args:
         commands: What Tab completes.
         status: What the line at the bottom says, asked anew for each question.
+        remind: Told what to do, where Ctrl-C cleared a line.
 
     Raises:
         UsageError: if there is no terminal to ask in.
@@ -39,9 +46,10 @@ def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str
     if not os.isatty(source.fileno()):
         raise UsageError("no terminal to ask questions in", hint="Give questions with --prompt.")
     prompt: PromptSession[str] = PromptSession(
-        "> ",
+        f"\n{PROMPT}",
         multiline=True,
-        prompt_continuation="  ",
+        prompt_continuation=" " * len(PROMPT),
+        erase_when_done=True,
         key_bindings=_keys(),
         history=earlier_lines(),
         completer=LineCompleter(commands),
@@ -53,7 +61,7 @@ def questions_from_terminal(commands: Sequence[str], *, status: Callable[[], str
         try:
             text = prompt.prompt().strip()
         except KeyboardInterrupt:
-            note("Ctrl-D or /quit leaves")
+            remind("Ctrl-D or /quit leaves")
             continue
         except EOFError:
             return

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from parrot_cli.output import printable
+
 MODES = ("auto", "terminal", "arrange")
 """Who arranges right-to-left text: found out, the terminal, or this program."""
 
@@ -54,11 +56,21 @@ def arrange(row: str, *, from_right: bool, width: int) -> str:
     return " " * max(0, width - cell_len(drawn)) + drawn if from_right else drawn
 
 
+def arrange_lines(text: str) -> str:
+    """Returns lines as they are drawn, those from right to left not set to the right."""
+    return "\n".join(
+        arrange(line, from_right=begins_from_right(line), width=0)
+        if has_right_to_left(line)
+        else line
+        for line in text.split("\n")
+    )
+
+
 class AnswerWriter:
     """Writes an answer as it comes, piece by piece.
 
     Args:
-        out: Where to.
+        out: Where to; a terminal gets control characters as pictures of them.
         arranges: Whether rows with right-to-left letters are arranged here.
         width: Returns the terminal's width in cells, asked anew for each piece: it may be resized.
     """
@@ -72,6 +84,8 @@ class AnswerWriter:
 
     def write(self, piece: str) -> None:
         """Writes the next piece."""
+        if self._out.isatty():
+            piece = printable(piece)
         if not self._arranges:
             self._out.write(piece)
         else:

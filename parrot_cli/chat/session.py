@@ -7,14 +7,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from prompt_toolkit.utils import is_dumb_terminal
 from rich.console import Console
 
 from parrot_cli.chat.commands import Commands
-from parrot_cli.chat.reading import keys_unseen, questions_from_stdin, questions_from_terminal
-from parrot_cli.chat.right_to_left import AnswerWriter, terminal_arranges
+from parrot_cli.chat.reading import (
+    PROMPT,
+    keys_unseen,
+    questions_from_stdin,
+    questions_from_terminal,
+)
+from parrot_cli.chat.right_to_left import AnswerWriter, arrange_lines, terminal_arranges
 from parrot_cli.chat.routing_bar import routing_bar
 from parrot_cli.chat.thumbnails import thumbnail
-from parrot_cli.output import print_error
+from parrot_cli.output import print_error, printable
 from parrot_core.errors import ParrotError
 from parrot_core.generation import Dialogue, LiveAnswer, Sampling, stream
 from parrot_core.generation.conversations import written_in
@@ -75,7 +81,7 @@ class Session:
         self._parts = parts
         self._protocol = protocol
         self._names: tuple[str | None, ...] | None = None
-        self._side = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._side = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     @property
     def has_experts(self) -> bool:
@@ -136,10 +142,14 @@ class Session:
         if from_terminal:
             self.hint("Ask, or /help. Alt+Enter begins a new line, Ctrl-C stops an answer.")
             self.present_picture()
-            questions = questions_from_terminal(commands.names, status=self._status)
+            questions = questions_from_terminal(
+                commands.names, status=self._status, remind=self.hint
+            )
         else:
             questions = questions_from_stdin()
         for text in questions:
+            if from_terminal and not is_dumb_terminal():  # which cannot erase what was entered
+                self._echo(text)
             try:
                 if commands.recognises(text):
                     if not commands.run(text):
@@ -160,7 +170,7 @@ class Session:
 
     def hint(self, text: str) -> None:
         """Says something about the conversation, dimly, on stderr."""
-        self._side.print(text, style="dim", markup=False)
+        self._side.print(printable(text), style="dim", markup=False)
 
     def present_picture(self) -> None:
         """Shows the picture that the next question shows, where the terminal can; and its size."""
@@ -176,6 +186,18 @@ class Session:
             self._names = self._find_names()
         self._side.print(routing_bar(weights, self._names, width=self._side.width))
 
+    def _echo(self, text: str) -> None:
+        """Shows what was entered, apart from what was before, its letters in order."""
+        shown = arrange_lines(printable(text)) if self._arranges else printable(text)
+        indented = shown.replace("\n", f"\n{' ' * len(PROMPT)}")
+        self._side.print(f"\n{PROMPT}{indented}", style="bold", markup=False)
+
+    @property
+    def _arranges(self) -> bool:
+        """Whether right-to-left text in the terminal is put in order by this program."""
+        mode = self.settings.right_to_left
+        return mode == "arrange" or (mode == "auto" and not terminal_arranges())
+
     def _find_names(self) -> tuple[str | None, ...]:
         from parrot_core.serving.expert_names import find_expert_names
 
@@ -184,11 +206,9 @@ class Session:
         return find_expert_names(*self._parts, shown[-1] if shown else None)
 
     def _writer(self) -> AnswerWriter:
-        mode = self.settings.right_to_left
-        ours = mode == "arrange" or (mode == "auto" and not terminal_arranges())
         return AnswerWriter(
             sys.stdout,
-            arranges=ours and sys.stdout.isatty(),
+            arranges=self._arranges and sys.stdout.isatty(),
             width=lambda: shutil.get_terminal_size().columns,
         )
 

@@ -11,7 +11,9 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="JSON or JSONL files of LLaVA samples.")],
     image_root: Annotated[
         Path | None,
-        typer.Option(help="Folder that image paths are relative to. [default: each file's own]"),
+        typer.Option(
+            help="Folder that image paths are relative to.", show_default="each file's own"
+        ),
     ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="Tokenizer (folder or name) to find over-long samples with.")

@@ -22,10 +22,12 @@ def export_command(
     step: Annotated[
         str, typer.Option(help="refine, vote, review (what was flagged), draft or recheck.")
     ] = "refine",
-    language: Annotated[str | None, typer.Option(help="One language. [default: all]")] = None,
+    language: Annotated[str | None, typer.Option(help="One language.", show_default="all")] = None,
     kind: Annotated[
         str | None,
-        typer.Option("--format", help="csv, jsonl or xliff. [default: what the file's name says]"),
+        typer.Option(
+            "--format", help="csv, jsonl or xliff.", show_default="what the file's name says"
+        ),
     ] = None,
     person: Annotated[
         str | None, typer.Option(help="Leave out what this person has done or must not vote on.")
@@ -39,10 +41,10 @@ def export_command(
     """
     from parrot_cli.output import print_line
     from parrot_core.languages import get_language
-    from parrot_core.translation.review import export_work, open_journal
+    from parrot_core.translation.review import export_work, read_journal
 
     by_name = {".csv": "csv", ".jsonl": "jsonl", ".xlf": "xliff", ".xliff": "xliff"}
-    with open_journal(job) as journal:
+    with read_journal(job) as journal:
         count = export_work(
             journal,
             out,
@@ -92,9 +94,9 @@ def status_command(
 ) -> None:
     """Show how far people are, by language and step, and how well the voters agree."""
     from parrot_cli.output import print_json, print_line, print_table
-    from parrot_core.translation.review import open_journal, status
+    from parrot_core.translation.review import read_journal, status
 
-    with open_journal(job) as journal:
+    with read_journal(job) as journal:
         found = status(journal)
     if as_json:
         print_json(

@@ -18,7 +18,7 @@ def stats(
         bool, typer.Option("--image-sizes", help="Open every picture for its size.")
     ] = False,
     image_root: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures. [default: each file's own]")
+        Path | None, typer.Option(help="Folder of the pictures.", show_default="each file's own")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it as PNG, SVG or PDF.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,

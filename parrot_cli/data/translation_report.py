@@ -4,21 +4,17 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
-    from parrot_core.translation import JobReport, Limits, Progress, Settings
-    from parrot_core.translation.costs import Price
-    from parrot_core.translation.workers import Worker
+    from parrot_cli.data.translation_options import Work
+    from parrot_core.translation import JobReport, Progress
+
+_UNFINISHED = 1
 
 
 def run_shown(
-    source: Path,
-    out: Path,
-    *,
-    languages: list[str],
-    worker: "Worker",
-    settings: "Settings",
-    limits: "Limits",
-    image_root: Path | None = None,
+    source: Path, out: Path, work: "Work", *, image_root: Path | None = None
 ) -> "JobReport":
     """Runs a job while its progress is shown; see `translate` of the core."""
     from parrot_cli.output import live_line
@@ -28,10 +24,10 @@ def run_shown(
         return translate(
             source,
             out,
-            languages=languages,
-            worker=worker,
-            settings=settings,
-            limits=limits,
+            languages=work.languages,
+            worker=work.worker,
+            settings=work.settings,
+            limits=work.limits,
             image_root=image_root,
             on_progress=lambda progress: show(line(progress)),
         )
@@ -74,30 +70,21 @@ def duration(seconds: float) -> str:
 
 
 def print_estimate(
-    source: Path,
-    out: Path,
-    *,
-    languages: list[str],
-    settings: "Settings",
-    limits: "Limits",
-    price: "Price | None",
-    worker: "Worker",
-    image_root: Path | None,
-    as_json: bool,
+    source: Path, out: Path, work: "Work", *, image_root: Path | None = None, as_json: bool
 ) -> None:
     """Says what a job would take."""
     from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.costs import dollars
     from parrot_core.translation.estimate import estimate
-    from parrot_core.translation.job import JOURNAL_NAME
+    from parrot_core.translation.records import JOURNAL_NAME
 
     found = estimate(
         source,
-        languages=languages,
-        settings=settings,
-        limits=limits,
-        price=price,
-        worker=worker,
+        languages=work.languages,
+        settings=work.settings,
+        limits=work.limits,
+        prices=work.prices,
+        worker=work.worker,
         journal=out / JOURNAL_NAME,
         image_root=image_root,
     )
@@ -115,7 +102,7 @@ def print_estimate(
         ("step", "answered already", "requests", "tokens in", "tokens out"),
         [
             (
-                f"{step} (people)" if step in settings.human else step,
+                f"{step} (people)" if step in work.settings.human else step,
                 part.answered,
                 part.requests,
                 part.prompt_tokens,
@@ -132,7 +119,7 @@ def print_estimate(
     print_line(f"{still}to pay: {cost}")
     print_line(
         f"{still}to wait: about {duration(found.seconds)} "
-        f"({limits.concurrency} requests at once, {found.seconds_per_request:g} s each)"
+        f"({work.limits.concurrency} requests at once, {found.seconds_per_request:g} s each)"
     )
 
 
@@ -162,6 +149,7 @@ def print_report(report: "JobReport", out: Path, *, as_json: bool) -> None:
                     "completion_tokens": spending.completion_tokens,
                     "dollars": spending.cost / 1e9,
                     "answers_without_price": spending.without_price,
+                    "dollars_of_lost_answers_at_most": spending.lost / 1e9,
                 },
             }
         )
@@ -190,6 +178,10 @@ def print_report(report: "JobReport", out: Path, *, as_json: bool) -> None:
         f"{report.answers:,} answers in this run, {spending.requests:,} in all; cost of the job: "
         f"{cost} ({spending.prompt_tokens:,} tokens in, {spending.completion_tokens:,} out)"
     )
+    if spending.lost:
+        print_line(
+            f"answers that never arrived may have been charged: {dollars(spending.lost)} at most"
+        )
     for text, counts in (
         ("failed requests", report.failures),
         ("segments without a usable answer", report.unusable),
@@ -198,4 +190,30 @@ def print_report(report: "JobReport", out: Path, *, as_json: bool) -> None:
         if counts:
             listed = ", ".join(f"{count} × {reason}" for reason, count in counts.items())
             print_line(f"{text}: {listed}")
-    print_line(f"results: {out}")
+    flagged = sum(part.flagged for part in report.languages.values())
+    print_line(
+        f"results: {out}" + (f"; what is flagged: {out / 'flagged.jsonl'}" if flagged else "")
+    )
+
+
+def end(report: "JobReport") -> None:
+    """Ends the command as its job ended.
+
+    Raises:
+        RemoteError: if the service did not answer all segments.
+        Exit: if the job is not complete.
+    """
+    from parrot_cli.output import note
+    from parrot_core.errors import RemoteError
+
+    if report.unanswered:
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in report.unanswered.items())
+        raise RemoteError(
+            f"{sum(report.unanswered.values())} segments were not answered ({reasons}); "
+            f"the last: {report.said}",
+            hint="What was answered is kept: run it again to go on.",
+        )
+    if not report.complete:
+        if report.stopped is not None:
+            note(f"stopped: {report.stopped}; raise the cap and run it again to go on")
+        raise typer.Exit(_UNFINISHED)

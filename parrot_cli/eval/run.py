@@ -285,9 +285,11 @@ def _translator(
     concurrency: int,
     folder: Path,
 ) -> "JournalTranslator":
-    from parrot_cli.data.translation_options import known_price, make_worker
+    from parrot_cli.data.translation_options import make_worker
     from parrot_cli.eval.translation import JournalTranslator
     from parrot_core.translation import Limits
+    from parrot_core.translation.chat_api import Endpoint
+    from parrot_core.translation.costs import list_prices
 
     if backend == "openai" and url is None:
         raise UsageError(
@@ -297,9 +299,8 @@ def _translator(
     worker = make_worker(
         backend,
         model=model,
-        base_url=url or "",
-        key=key or None,
-        price=known_price(None, model=model, backend=backend, step_models={}),
+        endpoint=Endpoint(base_url=url or "", key=key or None),
+        prices=list_prices([model]),
         device=device or "cpu",
     )
     return JournalTranslator(worker, folder, model=model, limits=Limits(concurrency=concurrency))

@@ -10,12 +10,12 @@ from parrot_core.errors import ParrotError, RemoteError
 from parrot_core.translation import Limits, Settings
 from parrot_core.translation.calls import Caller, UnansweredError
 from parrot_core.translation.costs import dollars
-from parrot_core.translation.job import JOURNAL_NAME
 from parrot_core.translation.journal import Journal
 from parrot_core.translation.limits import Budget, Gate, StoppedError
 from parrot_core.translation.pipeline import Pipeline, Translated
 from parrot_core.translation.prompts import load_prompts
 from parrot_core.translation.protection import needs_translation, split_edges
+from parrot_core.translation.records import JOURNAL_NAME
 from parrot_core.translation.segments import Segment
 from parrot_core.translation.workers import UnusableError, Worker
 

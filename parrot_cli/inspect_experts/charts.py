@@ -149,23 +149,27 @@ def draw_tokens(maps: "Mapping[str, TokenMap]", path: Path) -> list[Path]:
     everything = [
         place for entry in maps.values() for place in (*entry.before, *entry.after, *entry.text)
     ]
-    kinds = (
-        ("before", "visual, before the experts", COLOURS[1], "^"),
-        ("after", "visual, after the experts", COLOURS[0], "o"),
-        ("text", "text tokens that guide", COLOURS[6], "+"),
-    )
+    looks: dict[str, dict[str, Any]] = {  # open marks show what lies upon them
+        "before": {
+            "label": "visual, before the experts",
+            "marker": "^",
+            "s": 32,
+            "facecolors": "none",
+            "edgecolors": COLOURS[5],
+        },
+        "after": {"label": "visual, after the experts", "s": 8, "color": COLOURS[0]},
+        "text": {"label": "text tokens that guide", "marker": "+", "s": 18, "color": COLOURS[6]},
+    }
+    handles: list[Any] = []
     for axes, (code, entry) in zip(panels, maps.items(), strict=False):
         axes.scatter(*zip(*everything, strict=True), s=3, color="#DDDDDD", linewidths=0)
-        for name, _, colour, marker in kinds:
-            x, y = zip(*getattr(entry, name), strict=True)
-            axes.scatter(x, y, s=14, color=colour, marker=marker, linewidths=0.6, alpha=0.75)
+        handles = [
+            axes.scatter(*zip(*getattr(entry, name), strict=True), linewidths=0.7, **look)
+            for name, look in looks.items()
+        ]
         axes.set_title(name_of(code), fontsize=11)
         axes.set_xticks([])
         axes.set_yticks([])
-    handles = [
-        panels[0].scatter([], [], s=30, color=colour, marker=marker, label=label)
-        for _, label, colour, marker in kinds
-    ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
     figure.supxlabel("t-SNE by angle, one plane for all languages; grey: the others", fontsize=9)
     return _save(figure, path)
@@ -173,9 +177,9 @@ def draw_tokens(maps: "Mapping[str, TokenMap]", path: Path) -> list[Path]:
 
 def draw_over_training(log: "Sequence[LoggedRouting]", path: Path) -> list[Path]:
     """Draws the mean routing weights against the optimiser steps, a panel per language."""
-    from parrot_core.inspection import mean_distance
+    from parrot_core.inspection import in_table_order, mean_distance
 
-    codes = list(dict.fromkeys(code for entry in log for code in entry.routing))
+    codes = in_table_order(code for entry in log for code in entry.routing)
     figure, panels = _grid(len(codes) + 1, width=3.4, height=2.6)
     steps = [entry.step for entry in log]
     handles: list[Any] = []
@@ -192,9 +196,12 @@ def draw_over_training(log: "Sequence[LoggedRouting]", path: Path) -> list[Path]
         handles = max(handles, drawn, key=len)
         axes.axhline(1 / len(lines[0][1]), color=_GREY, linewidth=0.6, linestyle=":")
         axes.set_title(name_of(code), fontsize=11)
-    highest = max(weight for entry in log for row in entry.routing.values() for weight in row)
+    rows = [row for entry in log for row in entry.routing.values()]
+    fair = 1 / len(rows[0])
+    farthest = max(abs(weight - fair) for row in rows for weight in row)
+    reach = 1.08 * max(farthest, LEAST_DIFFERENCE * fair)  # so that trifles stay small
     for axes in panels[: len(codes)]:
-        axes.set_ylim(0, 1.08 * highest)
+        axes.set_ylim(max(0.0, fair - reach), fair + reach)
     last = panels[len(codes)]
     last.plot(steps, [mean_distance(entry.routing) for entry in log], color="black")
     last.set_title("between languages", fontsize=11)

@@ -1,6 +1,6 @@
 """The command: what is asked, of which checkpoint, and what is shown of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,12 +8,15 @@ import typer
 
 from parrot_cli.checkpoints import choose_checkpoint
 from parrot_cli.inspect_experts import display, files
-from parrot_cli.output import library_output_to_stderr, print_json, progress_bar
+from parrot_cli.output import library_output_to_stderr, loading, print_json, progress_bar
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.languages import PAPER_LANGUAGES, parse_languages
 
 if TYPE_CHECKING:
     from parrot_core.inspection import Ablation, Asked, Inspection
+    from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
+
+    Parts = tuple[ParrotForConditionalGeneration, ParrotProcessor]
 
 DRAWINGS = Path("inspection")
 """Where pictures go that were asked for without saying where."""
@@ -66,6 +69,13 @@ def inspect_experts(
         tuple[Path, Path] | None,
         typer.Option(help="Two checkpoints: which languages' routing differs."),
     ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")
+    ] = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(help="For instance cpu or cuda:1.", show_default="a GPU if there is one"),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -107,14 +117,15 @@ def inspect_experts(
         files.open_folder(output)
     with library_output_to_stderr():
         questions = _questions(data, image_root, image, wanted, limit=limit, seed=seed)
+    models = (_load(checkpoint, device=device, dtype=dtype) for checkpoint in checkpoints)
     if compare is not None:
-        _compare(checkpoints, questions, output, as_json=as_json)
+        _compare(checkpoints, models, questions, output, as_json=as_json)
         return
     with library_output_to_stderr():
         from parrot_core.inspection import map_tokens
 
         found, ablation = _inspect(
-            checkpoints[0], questions, words=words, tokens=tsne, ablate=ablate, seed=seed
+            next(models), questions, words=words, tokens=tsne, ablate=ablate, seed=seed
         )
         maps = map_tokens(found.clouds, seed=seed) if found.clouds is not None else None
     if output is not None:
@@ -141,8 +152,15 @@ def _check_options(*groups: Mapping[str, object]) -> None:
             )
 
 
+def _load(checkpoint: Path, *, device: str | None, dtype: str) -> "Parts":
+    with loading(checkpoint):
+        from parrot_core.generation import load_for_use
+
+        return load_for_use(checkpoint, device=device, dtype=dtype)
+
+
 def _inspect(
-    checkpoint: Path,
+    parts: "Parts",
     questions: "Mapping[str, list[Asked]]",
     *,
     words: bool,
@@ -151,9 +169,7 @@ def _inspect(
     seed: int,
 ) -> "tuple[Inspection, Mapping[str, Ablation] | None]":
     from parrot_core import inspection
-    from parrot_core.generation import load_for_use
 
-    parts = load_for_use(checkpoint)
     with progress_bar("routing") as show:
         found = inspection.inspect(
             *parts,
@@ -198,6 +214,7 @@ def _show_log(path: Path, output: Path, *, as_json: bool) -> None:
 
 def _compare(
     checkpoints: Sequence[Path],
+    models: "Iterable[Parts]",
     questions: "Mapping[str, list[Asked]]",
     output: Path | None,
     *,
@@ -207,10 +224,8 @@ def _compare(
         from parrot_core.inspection import compare, comparison_as_json
 
         sides = []
-        for checkpoint in checkpoints:
-            found, _ = _inspect(
-                checkpoint, questions, words=False, tokens=False, ablate=False, seed=0
-            )
+        for parts in models:  # one after the other: two may not fit
+            found, _ = _inspect(parts, questions, words=False, tokens=False, ablate=False, seed=0)
             sides.append(found.routing)
         found_change = compare(*sides)
     if output is not None:

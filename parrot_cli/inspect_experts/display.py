@@ -51,7 +51,7 @@ def print_histogram(
     for language, weights in means.items():
         for expert, weight in enumerate(weights, start=1):
             bar = "█" * max(1, round(_BAR_CELLS * weight / highest))
-            label = language if expert == 1 else ""
+            label = name_of(language) if expert == 1 else ""
             value = f"{weight:.3f}"
             if deviations is not None:
                 value += f" ± {deviations[language][expert - 1]:.3f}"

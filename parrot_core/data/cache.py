@@ -43,6 +43,32 @@ def default_cache() -> Path:
     return base / "parrot"
 
 
+@contextlib.contextmanager
+def locked(path: Path, *, task: str) -> Iterator[None]:
+    """While this lasts, no other process gets so far; the system lifts the lock of one that dies.
+
+    Args:
+        path: A file for the lock, made if it is not there.
+        task: What the process that has the lock does, for whoever waits long for it.
+
+    Raises:
+        OSError: if the file cannot be made.
+        NotImplementedError: if the disk cannot lock.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_SILENT_WAIT)
+    except Timeout:
+        logger.info("waits for another process that %s", task)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """A source as it was when its content was last read: while it looks so, it is so."""
@@ -165,20 +191,8 @@ class SourceCache:
             unfinished.replace(self.folder / _SOURCE)
             return seen
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / _LOCK)
-        try:
-            lock.acquire(timeout=_SILENT_WAIT)
-        except Timeout:
-            logger.info("waits for another process that reads %s", self.source)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _locked(self) -> contextlib.AbstractContextManager[None]:
+        return locked(self.folder / _LOCK, task=f"reads {self.source}")
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:

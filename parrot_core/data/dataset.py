@@ -3,6 +3,7 @@
 import copy
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,9 +97,7 @@ class SampleSet(Dataset[Sample]):
         """Yields all samples in order, quicker than one by one."""
         first = 0
         for part in self._parts:
-            yield from part.index.samples(
-                part.rows, image_root=part.source.images, dataset=part.source.name, first=first
-            )
+            yield from part.samples(first=first)
             first += len(part.rows)
 
     @property
@@ -116,14 +115,11 @@ class SampleSet(Dataset[Sample]):
         return np.concatenate([part.tokens() for part in self._parts])
 
     def languages(self) -> dict[str, int]:
-        """Samples per stated language."""
-        counts: dict[str, int] = {}
+        """Samples per language, as they or their data sets state it."""
+        counts: Counter[str] = Counter()
         for part in self._parts:
-            codes = np.bincount(part.index.language_codes[part.rows])
-            for name, count in zip(part.index.languages, codes.tolist(), strict=False):
-                if name is not None and count:
-                    counts[name] = counts.get(name, 0) + count
-        return counts
+            counts.update(part.languages())
+        return dict(counts)
 
     def report(self) -> tuple[DataSetReport, ...]:
         """Says what became of the records of every data set."""

@@ -1,6 +1,6 @@
 """A data set among those of a run: which records of its file are left, and how many are drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,7 @@ class DataSource:
         name: What it is called in messages and logs.
         file: Its samples: JSON, JSONL or Parquet.
         images: Folder that its samples' image paths are relative to.
+        language: Of its samples that state none.
         weight: How often each sample is seen in an epoch; 0.5 draws half of them.
         samples: Instead of the weight, how many samples an epoch draws.
     """
@@ -34,6 +35,7 @@ class DataSource:
     name: str
     file: Path
     images: Path
+    language: str | None = None
     weight: float = 1.0
     samples: int | None = None
 
@@ -99,12 +101,35 @@ class Part:
 
     def sample(self, at: int, *, index: int) -> Sample:
         """Returns the sample at a place among those left, which is `index` in the whole set."""
-        return self.index.sample(
+        found = self.index.sample(
             int(self.rows[at]),
             image_root=self.source.images,
             dataset=self.source.name,
             index=index,
         )
+        return self._in_its_language(found)
+
+    def samples(self, *, first: int) -> Iterator[Sample]:
+        """Yields the samples that are left in order, numbered from `first` on."""
+        found = self.index.samples(
+            self.rows, image_root=self.source.images, dataset=self.source.name, first=first
+        )
+        return map(self._in_its_language, found)
+
+    def _in_its_language(self, sample: Sample) -> Sample:
+        if sample.language is not None or self.source.language is None:
+            return sample
+        return replace(sample, language=self.source.language)
+
+    def languages(self) -> dict[str, int]:
+        """Returns how many samples there are in each language; those in none are not counted."""
+        counts: dict[str, int] = {}
+        codes = np.bincount(self.index.language_codes[self.rows])
+        for stated, count in zip(self.index.languages, codes.tolist(), strict=False):
+            language = stated or self.source.language
+            if language is not None and count:
+                counts[language] = counts.get(language, 0) + count
+        return counts
 
     def tokens(self) -> Rows:
         """Returns the tokens of every sample that is left, before any is cut."""

@@ -56,12 +56,13 @@ def is_public(address: Address) -> bool:
             wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if wrapped is not None:
             return is_public(wrapped)
-        if address.teredo is not None or address.is_site_local:
+        if address.teredo is not None or address not in _UNICAST:
             return False
     return address.is_global and not address.is_multicast
 
 
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # IPv4 behind a translator (RFC 6052)
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all of IPv6 that is given out (RFC 4291)
 
 
 def fetch_image(url: str, limits: FetchLimits) -> bytes:
@@ -112,14 +113,18 @@ def _check_url(url: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(
-            f"no web address of a picture: {url!r}", hint="It begins with http:// or https://."
-        )
+        raise _no_address(url)
     if parts.username or parts.password:
         raise UsageError(
             f"the address of a picture at {parts.hostname} has a name or password in it",
             hint="Fetch the file yourself and give its path.",
         )
+
+
+def _no_address(url: str) -> UsageError:
+    return UsageError(
+        f"no web address of a picture: {url!r}", hint="It begins with http:// or https://."
+    )
 
 
 def _socket_factory(limits: FetchLimits) -> Callable[[Any], socket.socket]:
@@ -177,9 +182,11 @@ def _explain(url: str, error: Exception) -> ParrotError:
                 hint="Allow it with --allow-private-network if it is one of yours.",
             )
         cause = cause.__cause__ or getattr(cause, "os_error", None)
+    if isinstance(error, aiohttp.InvalidURL) and not isinstance(error, aiohttp.RedirectClientError):
+        return _no_address(url)  # a number, for instance, that some programs take for a host
     if isinstance(error, aiohttp.TooManyRedirects):
         reason = f"it redirects more than {_REDIRECTS} times"
-    elif isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
+    elif isinstance(error, aiohttp.RedirectClientError):
         reason = "it redirects to what is no web address"
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         reason = "no such host"

@@ -86,6 +86,9 @@ class Row:
     def on_text(self, piece: str) -> None:
         """Called with each further piece of the text."""
 
+    def on_end(self) -> None:
+        """Called once, when it has ended; others of its batch may go on."""
+
     @property
     def cancelled(self) -> bool:
         """Whether nobody wants the answer any more."""
@@ -102,22 +105,10 @@ class Row:
 
     def push(self, token: int, processor: ParrotProcessor, ends: frozenset[int]) -> None:
         """Takes the next token."""
-        if self.ended is not None:
-            return
-        if self._cancelled:
-            self.ended = "cancelled"
-            return
-        if token in ends:
-            self._end("stop", processor)
-            return
-        self.ids.append(token)
-        piece = self._decoder.step(processor.tokenizer.backend_tokenizer, token)
-        if piece:
-            self._say(piece)
-        if self.ended is not None:
-            return
-        if len(self.ids) >= self.limit:
-            self._end("length", processor)
+        if self.ended is None:
+            self._take(token, processor, ends)
+            if self.ended is not None:
+                self.on_end()
 
     def choose(self, scores: Tensor) -> int:
         """Draws a token from the scores float[W] of all."""
@@ -133,6 +124,20 @@ class Row:
             kept = ordered.masked_fill(before >= self.sampling.top_p, 0)
             return int(places[torch.multinomial(kept, 1, generator=self._generator)])
         return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+    def _take(self, token: int, processor: ParrotProcessor, ends: frozenset[int]) -> None:
+        if self._cancelled:
+            self.ended = "cancelled"
+            return
+        if token in ends:
+            self._end("stop", processor)
+            return
+        self.ids.append(token)
+        piece = self._decoder.step(processor.tokenizer.backend_tokenizer, token)
+        if piece:
+            self._say(piece)
+        if self.ended is None and len(self.ids) >= self.limit:
+            self._end("length", processor)
 
     def _say(self, piece: str) -> None:
         """Passes on what can be neither the beginning of a stop text nor white space at the end."""

@@ -1,14 +1,15 @@
 """One answer while it is being generated, to be read piece by piece and stopped at any time."""
 
-import time
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 
 from parrot_core.generation.conversations import Conversation
 from parrot_core.generation.decoding import GREEDY, Row, Sampling, Weights, decode
 from parrot_core.generation.prompts import Prompt, encode_prompt
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
+
+_READING_SECONDS = 0.02  # for which a first piece waits for its reader
 
 
 class _QueuedRow(Row):
@@ -19,11 +20,12 @@ class _QueuedRow(Row):
     ) -> None:
         super().__init__(prompt, max_new_tokens=max_new_tokens, sampling=sampling, stop=stop)
         self.pieces: SimpleQueue[str | None] = SimpleQueue()
+        self.read = Event()  # set when the first has been taken
 
     def on_text(self, piece: str) -> None:
         self.pieces.put(piece)
-        if piece == self.text:  # the first
-            time.sleep(0)  # lets the reader go first: Python would give it its turn 5 ms later
+        # Lets the reader of the first go first: Python would give it its turn 5 ms later.
+        self.read.wait(_READING_SECONDS)
 
 
 class LiveAnswer:
@@ -67,6 +69,7 @@ class LiveAnswer:
         worker.start()
         try:
             while (piece := self._row.pieces.get()) is not None:
+                self._row.read.set()
                 yield piece
         finally:
             self._row.cancel()

@@ -38,32 +38,27 @@ class Asked(Conversation):
     candidates: tuple[str, ...] = ()
 
 
+def built_in_questions() -> dict[str, list[str]]:
+    """The same questions about any picture in every language of the table, by code."""
+    text = files("parrot_core.inspection").joinpath("questions.toml").read_text(encoding="utf-8")
+    questions: dict[str, list[str]] = tomllib.loads(text)["questions"]
+    return questions
+
+
 def built_in_conversations(
     languages: Iterable[str], *, pictures: Sequence[Image.Image] | None = None
 ) -> dict[str, list[Asked]]:
-    """Questions that every language has in the same number, about the pictures given.
-
-    Without pictures they are about plain drawn shapes.
-
-    Raises:
-        UsageError: if a language has no built-in questions.
-    """
-    text = files("parrot_core.inspection").joinpath("questions.toml").read_text(encoding="utf-8")
-    questions: dict[str, list[str]] = tomllib.loads(text)["questions"]
+    """The built-in questions about the pictures given, or else about plain drawn shapes."""
+    questions = built_in_questions()
     shown = list(pictures) if pictures else _drawn_shapes()
-    conversations = {}
-    for language in languages:
-        if language not in questions:
-            raise UsageError(
-                f"no built-in questions in {language!r}",
-                hint=f"There are some in {', '.join(questions)}; for others give --data.",
-            )
-        conversations[language] = [
+    return {
+        language: [
             _asked(ask(question, images=[picture]))
             for question in questions[language]
             for picture in shown
         ]
-    return conversations
+        for language in languages
+    }
 
 
 def benchmark_conversations(
@@ -152,8 +147,13 @@ def _checked(
         )
     if ordered:
         return found
+    return {code: found[code] for code in in_table_order(found)}
+
+
+def in_table_order(codes: Iterable[str]) -> list[str]:
+    """Each code once, in the order of the table of languages, those that it lacks at the end."""
     order = {code: place for place, code in enumerate(LANGUAGES)}
-    return dict(sorted(found.items(), key=lambda entry: order.get(entry[0], len(order))))
+    return sorted(dict.fromkeys(codes), key=lambda code: order.get(code, len(order)))
 
 
 class _Drawer(Generic[Item]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from parrot_core.errors import UsageError
@@ -56,26 +57,64 @@ def check_experts(model: ParrotForConditionalGeneration) -> None:
         )
 
 
+class Viewer:
+    """Looks at images for a model, and remembers some: questions in six languages share pictures.
+
+    Args:
+        model: In evaluation mode.
+        processor: The model's.
+        remembered: How many images at most; their features may be megabytes each.
+    """
+
+    def __init__(
+        self,
+        model: ParrotForConditionalGeneration,
+        processor: ParrotProcessor,
+        *,
+        remembered: int = 32,
+    ) -> None:
+        self._model = model
+        self._processor = processor
+        self._most = remembered
+        self._seen: dict[int, tuple[Image.Image, Tensor]] = {}  # by identity, held so that it lasts
+
+    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
+        """Returns Z_v of equation 1 for each image, float[M, 1 + patches, D_v]."""
+        seen = {id(image): self._seen[id(image)] for image in images if id(image) in self._seen}
+        new = {id(image): image for image in images if id(image) not in seen}
+        if new:
+            pixels = self._processor.prepare_images(list(new.values())).to(self._model.device)
+            with torch.no_grad():
+                features = self._model.vision_features(pixels)
+            seen |= {key: (new[key], row) for key, row in zip(new, features, strict=True)}
+        for key, entry in seen.items():
+            if len(self._seen) < self._most:
+                self._seen[key] = entry
+        return torch.stack([seen[id(image)][1] for image in images])
+
+
 def read_images(
     model: ParrotForConditionalGeneration,
     processor: ParrotProcessor,
     conversations: Sequence[Conversation],
     *,
+    viewer: Viewer,
     batch_size: int,
 ) -> Iterator[Batch]:
     """Yields what a model makes of the images of conversations that it is about to answer."""
     for start in range(0, len(conversations), batch_size):
         chats = conversations[start : start + batch_size]
+        images = [image for chat in chats for image in chat.images]
+        if not images:
+            continue
         encoded = processor.encode_conversations(
             [chat.messages for chat in chats],
-            images=[chat.images for chat in chats],
+            images=None,
             add_generation_prompt=True,
             padding_side="left",
         )
         inputs = {name: tensor.to(model.device) for name, tensor in encoded.items()}
-        if "pixel_values" not in inputs:
-            continue
         with torch.no_grad():
-            features = model.encode_images(**inputs)
+            features = model.encode_images(vision_features=viewer(images), **inputs)
         samples = tuple(number for number, chat in enumerate(chats) for _ in chat.images)
         yield Batch(conversations=chats, inputs=inputs, features=features, samples=samples)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from parrot_core.errors import UsageError
 from parrot_core.generation import Conversation
-from parrot_core.inspection.reading import OnProgress, Watcher, check_experts, read_images
+from parrot_core.inspection.reading import OnProgress, Viewer, Watcher, check_experts, read_images
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
 
 Weights = tuple[float, ...]
@@ -54,12 +54,13 @@ def routing_by_language(
         UsageError: if the model has no experts, or a language no image.
     """
     check_experts(model)
+    viewer = Viewer(model, processor)
     routed: dict[str, list[Weights]] = {}
     total = sum(len(chats) for chats in conversations.values())
     done = 0
     for language, chats in conversations.items():
         rows: list[Weights] = []
-        for batch in read_images(model, processor, chats, batch_size=batch_size):
+        for batch in read_images(model, processor, chats, viewer=viewer, batch_size=batch_size):
             weights = batch.features.routing_weights
             assert weights is not None  # the model has experts
             rows += [tuple(row) for row in weights.tolist()]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel, SiglipImageProcessorPil
+from transformers.image_processing_utils import BaseImageProcessor
 
 from parrot_core.errors import UsageError
 
@@ -28,21 +29,29 @@ class VisionEncoder:
             checkpoint in which a text encoder lies beside it.
         queries: What can serve as the query of equation 2, the default first.
         feature_layer: The hidden states that are read by default; the paper's is -2.
-        prefix_tokens: Tokens before the patches: [CLS] and registers.
+        hidden_states: How many there are to choose from, from the encoder's config.
+        prefix_tokens: Tokens before the patches, [CLS] and registers; from the encoder's config.
         image_size: Side of the images in pixels, from the encoder's config.
         num_patches: Patches of an image, from the encoder's config.
         hidden_size: D_v, from the encoder's config.
         encode: float[M, 3, S, S] and a layer to tokens float[M, T, D_v] and the pooled output.
+        image_processor: Makes what prepares images, from the encoder's config, where the family's
+            own processor makes something else than squares of that size.
+        takes_any_size: Whether images of every size are taken (convolutions): the config is then
+            told which size the image processor makes.
     """
 
     model_class: str
     queries: tuple[str, ...]
     feature_layer: int = -2
-    prefix_tokens: int = 0
+    hidden_states: Callable[[PreTrainedConfig], int] = lambda config: config.num_hidden_layers + 1
+    prefix_tokens: Callable[[PreTrainedConfig], int] = lambda _: 0
     image_size: Callable[[PreTrainedConfig], int]
     num_patches: Callable[[PreTrainedConfig], int]
     hidden_size: Callable[[PreTrainedConfig], int] = lambda config: config.hidden_size
     encode: Callable[[PreTrainedModel, Tensor, int], tuple[Tensor, Tensor | None]]
+    image_processor: Callable[[PreTrainedConfig], BaseImageProcessor] | None = None
+    takes_any_size: bool = False
 
 
 def _side(config: PreTrainedConfig) -> int:
@@ -73,6 +82,12 @@ def _siglip2_side(config: PreTrainedConfig) -> int:
     return math.isqrt(config.num_patches) * config.patch_size
 
 
+def _siglip2_processor(config: PreTrainedConfig) -> BaseImageProcessor:
+    """Its own keeps aspect ratios and flattens patches; Parrot shows it squares."""
+    side = _siglip2_side(config)
+    return SiglipImageProcessorPil(size={"height": side, "width": side})
+
+
 def _encode_siglip2(
     encoder: PreTrainedModel, pixels: Tensor, layer: int
 ) -> tuple[Tensor, Tensor | None]:
@@ -97,14 +112,11 @@ def _efficientnet_patches(config: PreTrainedConfig) -> int:
 
 
 def _encode_efficientnet(
-    encoder: PreTrainedModel, pixels: Tensor, layer: int
+    encoder: PreTrainedModel,
+    pixels: Tensor,
+    layer: int,  # noqa: ARG001 - there is one
 ) -> tuple[Tensor, Tensor | None]:
     """The last feature map float[M, D_v, h, w] becomes h·w patch tokens; its mean is the pooled."""
-    if layer != -1:
-        raise UsageError(
-            f"vision_feature_layer {layer} of an EfficientNet: earlier maps differ in size",
-            hint="Use vision_feature_layer = -1, the last feature map.",
-        )
     features = encoder(pixel_values=pixels).last_hidden_state.flatten(2).transpose(1, 2)
     # Not the encoder's own pooler: it averages windows of `hidden_dim` pixels, not the whole map.
     return features, features.mean(dim=1)
@@ -114,7 +126,7 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
     "clip_vision_model": VisionEncoder(
         model_class="CLIPVisionModel",
         queries=(CLS_TOKEN, POOLED, MEAN_PATCH),
-        prefix_tokens=1,
+        prefix_tokens=lambda _: 1,
         image_size=_side,
         num_patches=_grid,
         encode=_encode_transformer,
@@ -122,7 +134,7 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
     "chinese_clip_vision_model": VisionEncoder(
         model_class="ChineseCLIPVisionModel",
         queries=(CLS_TOKEN, POOLED, MEAN_PATCH),
-        prefix_tokens=1,
+        prefix_tokens=lambda _: 1,
         image_size=_side,
         num_patches=_grid,
         encode=_encode_transformer,
@@ -140,11 +152,12 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
         image_size=_siglip2_side,
         num_patches=lambda config: math.isqrt(config.num_patches) ** 2,
         encode=_encode_siglip2,
+        image_processor=_siglip2_processor,
     ),
     "dinov2": VisionEncoder(
         model_class="Dinov2Model",
         queries=(CLS_TOKEN, POOLED, MEAN_PATCH),
-        prefix_tokens=1,
+        prefix_tokens=lambda _: 1,
         image_size=_side,
         num_patches=_grid,
         encode=_encode_transformer,
@@ -152,7 +165,7 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
     "dinov2_with_registers": VisionEncoder(
         model_class="Dinov2WithRegistersModel",
         queries=(CLS_TOKEN, POOLED, MEAN_PATCH),
-        prefix_tokens=5,  # [CLS] and the four registers of every published checkpoint
+        prefix_tokens=lambda config: 1 + config.num_register_tokens,
         image_size=_side,
         num_patches=_grid,
         encode=_encode_transformer,
@@ -161,10 +174,12 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
         model_class="EfficientNetModel",
         queries=(POOLED,),
         feature_layer=-1,
+        hidden_states=lambda _: 1,  # earlier maps differ in size
         image_size=_side,
         num_patches=_efficientnet_patches,
         hidden_size=lambda config: config.hidden_dim,
         encode=_encode_efficientnet,
+        takes_any_size=True,
     ),
 }
 """Vision encoders by the `model_type` of their config."""
@@ -198,20 +213,23 @@ class LanguageModel:
         members: The models that it is known to work with.
         chat_template: Template of the family's chat models for tokenizers that were published
             without one; None where every chat model brings its own.
+        packs: Whether it keeps samples that stand in one row apart by their `position_ids`, as the
+            library's attention does; layers with a state, and masks of a model's own, do not.
     """
 
     members: str
     chat_template: str | None = None
+    packs: bool = False
 
 
 LANGUAGE_MODELS: dict[str, LanguageModel] = {
-    "qwen2": LanguageModel(members="Qwen1.5, Qwen2, Qwen2.5", chat_template=_CHATML),
-    "qwen3": LanguageModel(members="Qwen3", chat_template=_CHATML),
-    "llama": LanguageModel(members="Llama 2 and 3, Vicuna", chat_template=_VICUNA),
-    "mistral": LanguageModel(members="Mistral"),
-    "gemma": LanguageModel(members="Gemma"),
-    "gemma2": LanguageModel(members="Gemma 2"),
-    "gemma3_text": LanguageModel(members="Gemma 3 (text)"),
+    "qwen2": LanguageModel(members="Qwen1.5, Qwen2, Qwen2.5", chat_template=_CHATML, packs=True),
+    "qwen3": LanguageModel(members="Qwen3", chat_template=_CHATML, packs=True),
+    "llama": LanguageModel(members="Llama 2 and 3, Vicuna", chat_template=_VICUNA, packs=True),
+    "mistral": LanguageModel(members="Mistral", packs=True),
+    "gemma": LanguageModel(members="Gemma", packs=True),
+    "gemma2": LanguageModel(members="Gemma 2", packs=True),
+    "gemma3_text": LanguageModel(members="Gemma 3 (text)", packs=True),
 }
 """Language model families by the `model_type` of their config."""
 

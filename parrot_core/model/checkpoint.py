@@ -1,19 +1,17 @@
 """Loading checkpoints: Parrot's own, and those that the paper's authors published."""
 
+from collections.abc import Collection
 from os import fspath
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoProcessor, PreTrainedConfig
 from transformers.image_processing_utils import BaseImageProcessor
 
 from parrot_core.model.errors import CheckpointError
 from parrot_core.model.join import (
-    Source,
     check_images,
     load_image_processor,
-    load_part,
     make_room,
     prepare_tokenizer,
     set_stops,
@@ -22,6 +20,7 @@ from parrot_core.model.join import (
 from parrot_core.model.modeling import ParrotForConditionalGeneration
 from parrot_core.model.processing import IMAGE_TOKEN, ParrotProcessor
 from parrot_core.model.released import MODEL_TYPE, read_released
+from parrot_core.model.sources import Source, load_part
 
 
 def load_parrot(
@@ -67,8 +66,9 @@ def load_parrot(
         return model.eval(), load_part(AutoProcessor.from_pretrained, source, backend="pil")
     if kind == MODEL_TYPE:
         return _load_released(source, vision_encoder, image_processor, options)
+    what = f"is a {kind!r}" if kind else "has no config.json that says what it is"
     raise CheckpointError(
-        f"{fspath(source)} is a {kind!r}, not a Parrot checkpoint",
+        f"{fspath(source)} {what}, not a Parrot checkpoint",
         hint="To build a Parrot from a language model, use join_parrot.",
     )
 
@@ -85,7 +85,7 @@ def _load_released(
     tokenizer = prepare_tokenizer(released.folder, text_config=config.text_config)
     config.image_token_id = token_id(tokenizer, IMAGE_TOKEN)
     if options["dtype"] == "auto":
-        options["dtype"] = released.state["language_model.model.norm.weight"].dtype
+        options["dtype"] = released.dtype
     model = _load(source, None, config=config, state_dict=released.state, **options)
     added = make_room(model.language_model, tokenizer)
     processor = ParrotProcessor(
@@ -105,31 +105,42 @@ def _load_released(
 
 def _load(source: Source, place: Source | None, **options: Any) -> ParrotForConditionalGeneration:  # noqa: ANN401
     """Loads weights, from `place` or from a state given, and refuses any that do not fit."""
-    try:
-        model, report = load_part(
-            ParrotForConditionalGeneration.from_pretrained,
-            place,
-            output_loading_info=True,
-            **options,
-        )
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise CheckpointError(
-            f"{fspath(source)} holds weights that are damaged or of other shapes: {reason}",
-            hint="It may be cut short; copy or download it again.",
-        ) from error
-    check_weights(source, missing=report["missing_keys"], unexpected=report["unexpected_keys"])
+    model, report = load_part(
+        ParrotForConditionalGeneration.from_pretrained,
+        place,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # so that they are reported, and named here
+        **options,
+    )
+    others = [f"{name} {list(found)}" for name, found, _ in report["mismatched_keys"]]
+    check_weights(
+        source,
+        missing=report["missing_keys"],
+        unexpected=report["unexpected_keys"],
+        misshapen=others,
+    )
     loaded: ParrotForConditionalGeneration = model
     return loaded
 
 
-def check_weights(source: Source, *, missing: Any, unexpected: Any) -> None:  # noqa: ANN401 - sets or lists
+def check_weights(
+    source: Source,
+    *,
+    missing: Collection[str],
+    unexpected: Collection[str],
+    misshapen: Collection[str] = (),
+) -> None:
     """Refuses a checkpoint whose weights are not exactly the model's.
 
     Raises:
         CheckpointError: with the names.
     """
-    for names, what in ((missing, "lacks"), (unexpected, "has weights of no use:")):
+    faults = {
+        "lacks": missing,
+        "has weights of no use:": unexpected,
+        "has weights of other shapes:": misshapen,
+    }
+    for what, names in faults.items():
         if names:
             some = ", ".join(sorted(names)[:5])
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""

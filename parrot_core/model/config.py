@@ -1,5 +1,6 @@
 """The settings of a Parrot model, named for what they are; the paper's values are the defaults."""
 
+import math
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -126,10 +127,20 @@ class ParrotConfig(PreTrainedConfig):
                 f"image_query {self.image_query!r}: a {self.vision_config.model_type} has none",
                 hint=f"Use one of {', '.join(row.queries)}.",
             )
-        if self.num_experts < 1 or self.projector_layers < 1:
+        for name in ("num_experts", "projector_layers", "expert_intermediate_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(
+                    f"{name} {getattr(self, name)}",
+                    hint="It is at least 1; experts_enabled = false switches the experts off.",
+                )
+        if not math.isfinite(self.alpha):
+            raise UsageError(f"alpha {self.alpha}", hint="Use a finite number.")
+        states = row.hidden_states(self.vision_config)
+        layer = self.vision_feature_layer or 0
+        if not -states <= layer < states:
             raise UsageError(
-                f"num_experts {self.num_experts}, projector_layers {self.projector_layers}",
-                hint="Both are at least 1; experts_enabled = false switches the experts off.",
+                f"vision_feature_layer {layer} of an encoder with {states} hidden states",
+                hint=f"Use {-states} to {states - 1}; the paper's is -2.",
             )
         chosen = self.num_experts_per_tok or 0
         if not 1 <= chosen <= self.num_experts:

@@ -169,7 +169,10 @@ def _check_spans(text: str, spans: Sequence[tuple[int, int]], answers: Sequence[
 
 def _turn_end(text: str, start: int, end: int, tokenizer: PreTrainedTokenizerBase) -> int:
     """Where the special token that ends the turn ends: within the span, or after it."""
-    specials = sorted(set(tokenizer.all_special_tokens), key=len, reverse=True)
+    # Not every tokenizer lists its end of turn among its named special tokens.
+    added = tokenizer.added_tokens_decoder.values()
+    known = {*tokenizer.all_special_tokens, *(str(token) for token in added if token.special)}
+    specials = sorted(known, key=len, reverse=True)
     if any(text[start:end].rstrip().endswith(special) for special in specials):
         return start + len(text[start:end].rstrip())
     rest = text[end:]

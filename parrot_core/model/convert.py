@@ -12,9 +12,9 @@ from torch import Tensor
 from parrot_core.errors import UsageError
 from parrot_core.model.checkpoint import load_parrot
 from parrot_core.model.errors import CheckpointError
-from parrot_core.model.join import Source
 from parrot_core.model.modeling import ParrotForConditionalGeneration
 from parrot_core.model.processing import ParrotProcessor
+from parrot_core.model.sources import Source
 
 _QUESTIONS = ("<image>\nWhat is in the picture?", "<image>\n图中有什么", "Merhaba!")
 

@@ -1,8 +1,7 @@
 """Joining pretrained parts into a model: where stage 1 begins."""
 
 import copy
-from collections.abc import Callable
-from os import PathLike, fspath
+from os import fspath
 from typing import Any
 
 import torch
@@ -18,20 +17,17 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    SiglipImageProcessorPil,
 )
 from transformers.image_processing_utils import BaseImageProcessor
 
 from parrot_core.errors import UsageError
-from parrot_core.model.backbones import VISION_ENCODERS, language_model_row
+from parrot_core.model.backbones import VISION_ENCODERS, language_model_row, vision_encoder_row
 from parrot_core.model.config import SETTINGS, ParrotConfig
 from parrot_core.model.errors import CheckpointError, ImageError
 from parrot_core.model.modeling import ParrotForConditionalGeneration
 from parrot_core.model.parts import initialise
 from parrot_core.model.processing import IMAGE_TOKEN, ParrotProcessor
-
-Source = str | PathLike[str]
-"""A folder, or a name on the model hub."""
+from parrot_core.model.sources import Source, check_safetensors, load_part
 
 
 def join_parrot(
@@ -120,6 +116,7 @@ def load_language_model(source: PreTrainedModel | Source, *, dtype: torch.dtype 
     """The language model itself, or loaded from a folder or hub name (safetensors only)."""
     if isinstance(source, PreTrainedModel):
         return source if dtype is None else nn.Module.to(source, dtype)
+    check_safetensors(source)
     return load_part(
         AutoModelForCausalLM.from_pretrained, source, dtype=dtype or "auto", use_safetensors=True
     )
@@ -136,6 +133,7 @@ def load_vision_encoder(source: PreTrainedModel | Source, *, dtype: torch.dtype)
             f"{fspath(source)} is a {kind!r}, not a vision encoder that Parrot knows",
             hint=f"Parrot knows {', '.join(VISION_ENCODERS)}.",
         )
+    check_safetensors(source)
     loader = getattr(transformers, row.model_class).from_pretrained
     return load_part(loader, source, dtype=dtype, use_safetensors=True)
 
@@ -146,10 +144,9 @@ def load_image_processor(
     """The image processor itself, or loaded; always the Pillow one, equal on every machine."""
     if isinstance(source, BaseImageProcessor):
         return source
-    if config.model_type == "siglip2_vision_model":
-        # Its own processor keeps aspect ratios and flattens patches; Parrot shows it squares.
-        side = VISION_ENCODERS[config.model_type].image_size(config)
-        return SiglipImageProcessorPil(size={"height": side, "width": side})
+    make = vision_encoder_row(config).image_processor
+    if make is not None:
+        return make(config)
     return load_part(AutoImageProcessor.from_pretrained, source, backend="pil")
 
 
@@ -159,11 +156,22 @@ def prepare_tokenizer(
     text_config: PreTrainedConfig,
     chat_template: str | None = None,
 ) -> PreTrainedTokenizerBase:
-    """A copy of the tokenizer with an image token, a padding token and a chat template."""
+    """A copy of the tokenizer with an image token, a padding token and a chat template.
+
+    Raises:
+        CheckpointError: if there is none to load.
+    """
     if isinstance(source, PreTrainedTokenizerBase):
         tokenizer = copy.deepcopy(source)
     else:
-        tokenizer = load_part(AutoTokenizer.from_pretrained, source)
+        # The config is given, lest the library guess from one that it does not know.
+        tokenizer = load_part(AutoTokenizer.from_pretrained, source, config=text_config)
+        if len(tokenizer) <= len(
+            tokenizer.added_tokens_decoder
+        ):  # the library makes up an empty one
+            raise CheckpointError(
+                f"{source} holds no tokenizer", hint="Copy or download its tokenizer files."
+            )
     if IMAGE_TOKEN not in tokenizer.get_vocab():
         token = AddedToken(IMAGE_TOKEN, special=True, normalized=False)
         tokenizer.add_tokens([token], special_tokens=True)
@@ -210,22 +218,6 @@ def check_images(processor: ParrotProcessor, config: ParrotConfig) -> None:
         )
 
 
-def load_part(loader: Callable[..., Any], source: Source | None, **options: Any) -> Any:  # noqa: ANN401
-    """Loads a part with the library's loader.
-
-    Raises:
-        CheckpointError: if it is not there, not readable, or not in safetensors.
-    """
-    try:
-        return loader(None if source is None else fspath(source), **options)
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f"cannot load {source}: {reason}",
-            hint="Check the path or hub name; weights must be in safetensors.",
-        ) from error
-
-
 def _beside(part: PreTrainedModel | Source, name: str) -> Source:
     if isinstance(part, PreTrainedModel):
         raise TypeError(f"{name} is needed beside a {type(part).__name__} given as an object")
@@ -233,8 +225,8 @@ def _beside(part: PreTrainedModel | Source, name: str) -> Source:
 
 
 def _fit_image_size(config: PreTrainedConfig, image_processor: BaseImageProcessor) -> None:
-    """A convolutional encoder takes images of any size: its config says which are given."""
-    if config.model_type == "efficientnet":
+    """Tells the config of an encoder that takes images of every size which are given."""
+    if vision_encoder_row(config).takes_any_size:
         image = Image.new("RGB", (64, 64))
         config.image_size = image_processor([image], return_tensors="pt")["pixel_values"].shape[-1]
 

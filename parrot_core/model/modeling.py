@@ -5,13 +5,16 @@ token first), N tokens of a sample with the V placeholders of each image among t
 E experts, S side of an image in pixels.
 """
 
+import copy
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    BitsAndBytesConfig,
     Cache,
     GenerationMixin,
     PreTrainedModel,
@@ -21,10 +24,25 @@ from transformers.utils.generic import ModelOutput, can_return_tuple
 from parrot_core.model.alignment import LanguageExperts, guide, reweight
 from parrot_core.model.backbones import CLS_TOKEN, POOLED
 from parrot_core.model.config import ParrotConfig
-from parrot_core.model.errors import GuidanceError, ImageError, PlaceholderError
+from parrot_core.model.errors import (
+    CheckpointError,
+    GuidanceError,
+    ImageError,
+    PlaceholderError,
+)
+from parrot_core.model.inputs import (
+    check_features,
+    check_pixels,
+    guiding_tokens,
+    samples_of_images,
+)
 from parrot_core.model.outputs import ParrotImageFeatures, ParrotOutput
+from parrot_core.model.packing import pack as pack_samples
 from parrot_core.model.parts import build_experts, build_projector, initialise
+from parrot_core.model.sources import check_safetensors
 from parrot_core.model.supervision import cross_entropies, find_supervised, reduce_loss
+
+_NEVER_QUANTISED = ("vision_encoder", "projector", "experts", "lm_head")
 
 
 class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
@@ -67,9 +85,39 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> "ParrotForConditionalGeneration":  # noqa: ANN401
-        """Loads a checkpoint as the library does, from safetensors only: no pickle is ever read."""
-        return super().from_pretrained(*args, **{**kwargs, "use_safetensors": True})
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: Any,  # noqa: ANN401 - the library's
+        *args: Any,  # noqa: ANN401
+        **kwargs: Any,  # noqa: ANN401
+    ) -> "ParrotForConditionalGeneration":
+        """Loads a checkpoint as the library does, from safetensors only: no pickle is ever read.
+
+        4-bit and 8-bit loading that does not say which modules to leave leaves all but the language
+        model's layers: the other parts are small, and are trained whole beside an adapter.
+
+        Raises:
+            CheckpointError: if a folder's weights are damaged or not in safetensors.
+        """
+        source = pretrained_model_name_or_path
+        if source is not None and not kwargs.get("subfolder"):
+            check_safetensors(source)
+        quantisation = kwargs.get("quantization_config")
+        if (
+            isinstance(quantisation, BitsAndBytesConfig)
+            and quantisation.llm_int8_skip_modules is None
+        ):
+            quantisation = copy.deepcopy(quantisation)
+            quantisation.llm_int8_skip_modules = list(_NEVER_QUANTISED)
+            kwargs["quantization_config"] = quantisation
+        kwargs["use_safetensors"] = True
+        try:
+            return super().from_pretrained(source, *args, **kwargs)
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"{source} holds weights that are damaged: {error}",
+                hint="They may be cut short; copy or download them again.",
+            ) from error
 
     def get_input_embeddings(self) -> nn.Module:
         """The language model's word embeddings."""
@@ -171,6 +219,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         logits_to_keep: int | Tensor | None = None,
         mm_encoder_outputs: dict[str, Any] | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        pack: bool = False,  # noqa: FBT001, FBT002
         **kwargs: Any,  # noqa: ANN401 - handed to the language model
     ) -> ParrotOutput:
         """Runs the model.
@@ -198,6 +247,10 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             mm_encoder_outputs: `{"image": ParrotImageFeatures}`, in place of `pixel_values`.
             num_items_in_batch: Supervised tokens of all micro-batches and ranks of a step: with it
                 the loss is the sum over this batch's tokens divided by it.
+            pack: Let the language model read the samples one after the other in a single row, so
+                that it computes nothing for padding; loss, guidance and routing are each sample's
+                own as before. In training, for families of language models that can be packed
+                (`LANGUAGE_MODELS`).
             **kwargs: Handed to the language model.
 
         Raises:
@@ -233,6 +286,11 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 raise ValueError("labels need the logits of all positions: omit logits_to_keep")
             mask, targets = find_supervised(labels, self.config.image_token_id, input_ids)
             only_supervised = self.training and logits_to_keep is None
+        if pack:
+            if mask is None or inputs_embeds is None or not only_supervised:
+                raise ValueError("packing is for training, with labels and without logits_to_keep")
+            inputs_embeds, position_ids, kept = pack_samples(inputs_embeds, attention_mask)
+            mask, attention_mask, use_cache = mask[kept].unsqueeze(0), None, False
         if logits_to_keep is None:
             logits_to_keep = mask if only_supervised else 0
         output = self.language_model(
@@ -268,17 +326,17 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         library: Any = super()
         pixel_values = kwargs.pop("pixel_values", None)
         guidance_mask = kwargs.pop("guidance_mask", None)
-        if pixel_values is None:
+        if pixel_values is None or not len(pixel_values):
             return library.generate(*args, **kwargs)
         input_ids = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
         if input_ids is None:
             raise ValueError("images need input_ids, which say where they go")
         with torch.no_grad():
             features = self.encode_images(
-                pixel_values.to(self.device),
-                input_ids=input_ids.to(self.device),
-                attention_mask=_to(kwargs.get("attention_mask"), self.device),
-                guidance_mask=_to(guidance_mask, self.device),
+                pixel_values,
+                input_ids=input_ids,
+                attention_mask=kwargs.get("attention_mask"),
+                guidance_mask=guidance_mask,
             )
         routing_weights = features.routing_weights
         output = library.generate(*args, mm_encoder_outputs={"image": features}, **kwargs)
@@ -292,10 +350,12 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         vision_features: Tensor | None,
         vision_feature_mask: Tensor | None = None,
     ) -> Tensor | None:
-        if vision_features is None and pixel_values is not None:
+        if vision_features is not None:
+            if pixel_values is not None:
+                raise ValueError("give pixel_values or vision_features, not both")
+            check_features(vision_features, self.config)
+        elif pixel_values is not None and len(pixel_values):
             vision_features = self.vision_features(pixel_values)
-        elif vision_features is not None and pixel_values is not None:
-            raise ValueError("give pixel_values or vision_features, not both")
         if vision_features is None or vision_feature_mask is None:
             return vision_features
         return vision_features * vision_feature_mask.to(vision_features).unsqueeze(1)
@@ -348,12 +408,14 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         active_experts: Tensor | None = None,
     ) -> ParrotImageFeatures:
         is_image = input_ids == self.config.image_token_id
-        sample_of_image = self._samples_of_images(is_image, images=len(visual))
+        sample_of_image = samples_of_images(
+            is_image, tokens=self.config.num_image_tokens, images=len(visual)
+        )
         specific, routing_weights, guidance_weights = visual, None, None
         if self.config.experts_enabled and self.experts is not None:
             guided = visual[:, 0]
             if self.config.text_guidance:
-                mask = _guiding(is_image, attention_mask, guidance_mask)[sample_of_image]
+                mask = guiding_tokens(is_image, attention_mask, guidance_mask)[sample_of_image]
                 if not torch.compiler.is_compiling() and not bool(mask.any(dim=1).all()):
                     raise GuidanceError(
                         "a sample has an image, but no text token that guides it",
@@ -363,7 +425,10 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 guided, guidance_weights = guide(guided, text, mask=mask.to(visual.device))
             mixture, routing_weights = self.experts(visual, guided, active=active_experts)
             specific = reweight(
-                visual, mixture, alpha=self.config.alpha, kind=self.config.reweighting
+                visual,
+                mixture.to(visual.device),
+                alpha=self.config.alpha,
+                kind=self.config.reweighting,
             )
         if not self.config.cls_token_to_language_model:
             specific = specific[:, 1:]
@@ -374,26 +439,6 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             guidance_weights=guidance_weights,
         )
 
-    def _samples_of_images(self, is_image: Tensor, *, images: int) -> Tensor:
-        """int[M]: which sample each image belongs to, from the placeholders."""
-        tokens = self.config.num_image_tokens
-        counts = is_image.sum(dim=1)
-        if not torch.compiler.is_compiling():
-            for sample, count in enumerate(counts.tolist()):
-                if count % tokens:
-                    raise PlaceholderError(
-                        f"sample {sample} has {count} image placeholders, {tokens} make an image",
-                        hint="Let ParrotProcessor expand them, and do not cut through an image.",
-                    )
-            shown = int(counts.sum()) // tokens
-            if shown != images:
-                raise PlaceholderError(
-                    f"{shown} images in the text, {images} in pixel_values",
-                    hint="Give one image for each place of an image, in reading order.",
-                )
-        samples = torch.arange(len(counts), device=counts.device)
-        return samples.repeat_interleave(counts // tokens, output_size=images)
-
     def vision_features(self, pixel_values: Tensor) -> Tensor:
         """Z_v of equation 1: float[M, 3, S, S] to float[M, 1 + patches, D_v].
 
@@ -402,16 +447,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ImageError: if the pixels are not finite or not of the model's size.
         """
-        size = self.config.image_size
-        if pixel_values.shape[1:] != (3, size, size):
-            raise ImageError(
-                f"pixel_values {list(pixel_values.shape)}, not [images, 3, {size}, {size}]",
-                hint="Prepare images with the model's own ParrotProcessor.",
-            )
-        if not torch.compiler.is_compiling() and not bool(torch.isfinite(pixel_values).all()):
-            raise ImageError(
-                "pixel_values hold NaN or infinite values", hint="Look at the image files."
-            )
+        check_pixels(pixel_values, self.config)
         row = self.config.vision_row
         frozen = self._vision_encoder_is_frozen()
         if frozen and self.vision_encoder.training:
@@ -422,7 +458,7 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 pixel_values.to(self.vision_encoder.dtype),
                 self.config.vision_feature_layer or row.feature_layer,
             )
-        patches = tokens[:, row.prefix_tokens :]
+        patches = tokens[:, row.prefix_tokens(self.config.vision_config) :]
         if self.config.image_query == CLS_TOKEN:
             pooled = tokens[:, 0]
         elif self.config.image_query != POOLED:
@@ -436,8 +472,9 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def _project(self, vision_features: Tensor) -> Tensor:
         """Equation 1: Z_v float[M, 1 + patches, D_v] to H_v float[M, 1 + patches, C]."""
-        weight = next(self.projector.parameters())
-        visual: Tensor = self.projector(vision_features.to(weight.device, weight.dtype))
+        # Of quantised layers only the biases are floats; offloaded ones have no place of their own.
+        dtype = next(p.dtype for p in self.projector.parameters() if p.is_floating_point())
+        visual: Tensor = self.projector(vision_features.to(dtype))
         return visual
 
     def _stand_in_features(self, vision_features: Tensor | None) -> Tensor | None:
@@ -463,20 +500,3 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if self.config.experts_enabled and self.experts is not None:
             visual, _ = self.experts(visual, visual[:, 0])
         return embeddings + 0.0 * visual.sum().to(embeddings.device, embeddings.dtype)
-
-
-def _guiding(
-    is_image: Tensor, attention_mask: Tensor | None, guidance_mask: Tensor | None
-) -> Tensor:
-    """bool[B, N], true on the text tokens that guide."""
-    mask = ~is_image
-    for given in (attention_mask, guidance_mask):
-        if given is not None:
-            if given.shape != mask.shape:
-                raise ValueError(f"a mask of {tuple(given.shape)} for ids {tuple(mask.shape)}")
-            mask = mask & given.to(mask.device).bool()
-    return mask
-
-
-def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else tensor.to(device)

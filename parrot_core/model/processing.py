@@ -201,27 +201,47 @@ class ParrotProcessor(ProcessorMixin):
     def apply_chat_template(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
         """Renders or encodes multimodal messages, as in the library, with a guidance mask.
 
-        Content may be a list of `{"type": "text"}` and `{"type": "image"}` entries: the template,
-        written for text, is given their concatenation with placeholders. With `tokenize` and
-        `return_dict` the result carries `guidance_mask`, so that earlier answers do not guide.
+        Content may be a list of `{"type": "text"}` and `{"type": "image"}` entries, or OpenAI's
+        `{"type": "image_url"}`: the template, written for text, is given them as lines, images as
+        placeholders. With `tokenize` and `return_dict` the result carries `guidance_mask`, so that
+        earlier answers do not guide.
+
+        Raises:
+            UsageError: if a conversation is empty, or a message is not one.
+            PlaceholderError: if placeholders and images differ in number.
         """
         kwargs = {**dict(zip(("conversation", "chat_template"), args, strict=False)), **kwargs}
         conversation = kwargs.pop("conversation")
-        single = bool(conversation) and isinstance(conversation[0], Mapping)
-        chats = [conversation] if single else list(conversation)
+        if not conversation:
+            raise UsageError("the conversation is empty", hint="Give at least one message.")
+        chats, is_batch = self._normalize_conversations(conversation)
         flat = [[self._flatten(message) for message in chat] for chat in chats]
+        for number, messages in enumerate(flat):
+            check_conversation(messages, place=f"conversation {number}")
+        tokenize, as_batch = kwargs.pop("tokenize", False), kwargs.pop("return_dict", False)
+        side = kwargs.pop("padding_side", self.tokenizer.padding_side)
+        masks = kwargs.pop("return_assistant_tokens_mask", False)
         template = kwargs.pop("chat_template", None) or self._template()
-        if not kwargs.pop("tokenize", False):
-            rendered = flat[0] if single else flat
-            return super().apply_chat_template(rendered, chat_template=template, **kwargs)
-        found, _, _, _ = self._multimodal_inputs_from_conversations(
-            chats, {}, load_audio_from_video=False
-        )
-        loaded = iter(self.image_processor.fetch_images([i for images in found for i in images]))
-        images = [[next(loaded) for _ in chat] for chat in found]
-        as_batch = kwargs.pop("return_dict", False)
-        batch = self._encode_chats(flat, images, template=template, options=kwargs)
-        return batch if as_batch else batch["input_ids"]
+        options = _accepted({**(kwargs.pop("processor_kwargs", None) or {}), **kwargs})
+        if not tokenize:
+            texts = [
+                render_with_spans(messages, tokenizer=self.tokenizer, template=template, **options)[
+                    0
+                ]
+                for messages in flat
+            ]
+            return texts if is_batch else texts[0]
+        images = self._images_of(chats)
+        for number, (messages, shown) in enumerate(zip(flat, images, strict=True)):
+            self._check_placeholders(messages, len(shown), place=f"conversation {number}")
+        encoded = [self._encode(messages, template=template, **options) for messages in flat]
+        batch = self._pad(encoded, padding_side=side)
+        if masks:
+            batch["assistant_masks"] = _stack([row.answer for row in encoded], 0, side)
+        shown_in_all = [image for shown in images for image in shown]
+        if shown_in_all:
+            batch["pixel_values"] = self.prepare_images(shown_in_all)
+        return BatchFeature(batch) if as_batch else batch["input_ids"]
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **_: Any) -> str:  # noqa: ARG002, ANN401
         """What an image's placeholder becomes in text: V image tokens."""
@@ -237,12 +257,11 @@ class ParrotProcessor(ProcessorMixin):
         text, images = kwargs.get("text"), kwargs.get("images")
         if text is not None:
             texts = [text] if isinstance(text, str) else text
-            _compare(
-                sum(str(part).count(self.image_token) for part in texts),
-                _count_images(images),
-                place="the text",
-                token=self.image_token,
-            )
+            places = [str(part).count(self.image_token) for part in texts]
+            _compare(sum(places), _count_images(images), place="the text", token=self.image_token)
+            if isinstance(images, list) and images and isinstance(images[0], list):
+                for number, (found, shown) in enumerate(zip(places, images, strict=True)):
+                    _compare(found, len(shown), place=f"text {number}", token=self.image_token)
         super().validate_inputs(**kwargs)
 
     def _process_images(self, images: Any, **kwargs: Any) -> tuple[BatchFeature, list[str]]:  # noqa: ANN401
@@ -280,49 +299,30 @@ class ParrotProcessor(ProcessorMixin):
             )
         return str(template)
 
-    def _flatten(self, message: Mapping[str, Any]) -> dict[str, str]:
-        content = message["content"]
-        if isinstance(content, str):
-            return {"role": message["role"], "content": content}
-        parts = []
-        for entry in content:
-            if entry["type"] == "text":
-                parts.append(entry["text"])
-            elif entry["type"] in {"image", "image_url"}:
-                parts.append(self.image_token)
-            else:
-                raise UsageError(
-                    f"a message holds a {entry['type']!r}", hint="Parrot takes text and images."
-                )
-        return {"role": message["role"], "content": "\n".join(parts)}
+    def _flatten(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """A message with its text and images as lines of one text; checked by whoever reads it."""
+        content = message.get("content")
+        if isinstance(content, list):
+            content = "\n".join(self._as_text(entry) for entry in content)
+        return {"role": message.get("role"), "content": content}
 
-    def _encode_chats(
-        self,
-        chats: list[list[dict[str, str]]],
-        images: list[list[Image.Image]],
-        *,
-        template: str,
-        options: dict[str, Any],
-    ) -> BatchFeature:
-        """The library's route: its options are accepted where they have a meaning here."""
-        options = {**(options.pop("processor_kwargs", None) or {}), **options}
-        side = options.pop("padding_side", self.tokenizer.padding_side)
-        masks = options.pop("return_assistant_tokens_mask", False)
-        for name, accepted in _ACCEPTED_OPTIONS.items():
-            if options.get(name) not in accepted:
-                raise ValueError(f"apply_chat_template of Parrot takes no {name}={options[name]!r}")
-            options.pop(name, None)
-        for number, (messages, shown) in enumerate(zip(chats, images, strict=True)):
-            check_conversation(messages, place=f"conversation {number}")
-            self._check_placeholders(messages, len(shown), place=f"conversation {number}")
-        encoded = [self._encode(messages, template=template, **options) for messages in chats]
-        batch = self._pad(encoded, padding_side=side)
-        if masks:
-            batch["assistant_masks"] = _stack([row.answer for row in encoded], 0, side)
-        flat = [image for shown in images for image in shown]
-        if flat:
-            batch["pixel_values"] = self.prepare_images(flat)
-        return BatchFeature(batch)
+    def _as_text(self, entry: Mapping[str, Any]) -> str:
+        if entry.get("type") == "text" and isinstance(entry.get("text"), str):
+            return str(entry["text"])
+        if entry.get("type") == "image":
+            return self.image_token
+        raise UsageError(
+            f"a message holds {entry!r:.80}",
+            hint='Parrot takes {"type": "text", "text": …} and {"type": "image", …}.',
+        )
+
+    def _images_of(self, chats: list[list[dict[str, Any]]]) -> list[list[Image.Image]]:
+        """The images in each conversation, from memory, files or the web."""
+        found, _, _, _ = self._multimodal_inputs_from_conversations(
+            chats, {}, load_audio_from_video=False
+        )
+        loaded = iter(self.image_processor.fetch_images([i for images in found for i in images]))
+        return [[next(loaded) for _ in images] for images in found]
 
     def _encode(
         self,
@@ -412,6 +412,18 @@ class ParrotProcessor(ProcessorMixin):
         square = Image.new("RGB", (side, side), background)
         square.paste(image, ((side - width) // 2, (side - height) // 2))
         return square
+
+
+def _accepted(options: dict[str, Any]) -> dict[str, Any]:
+    """What is left for the template, once options are gone that change nothing here.
+
+    Raises:
+        ValueError: if one of those has a value that would change something.
+    """
+    for name, accepted in _ACCEPTED_OPTIONS.items():
+        if options.get(name) not in accepted:
+            raise ValueError(f"apply_chat_template of Parrot takes no {name}={options[name]!r}")
+    return {name: value for name, value in options.items() if name not in _ACCEPTED_OPTIONS}
 
 
 def _compare(placeholders: int, images: int, *, place: str, token: str) -> None:

@@ -7,6 +7,7 @@ of a sample reaches the language model, and prompts of unequal length can be bat
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import fspath
@@ -22,13 +23,29 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedConfig, Qwen2Co
 
 from parrot_core.model.config import ParrotConfig
 from parrot_core.model.errors import CheckpointError
-from parrot_core.model.join import load_part
+from parrot_core.model.sources import (
+    check_safetensors,
+    check_source,
+    is_hub_name,
+    load_part,
+    reading,
+)
 
 MODEL_TYPE = "parrot_qwen2"
 
 # Keys of the authors' config.json that are none of Qwen2's.
 _OWN_KEYS = re.compile(
     r"^(mm_|moe_|use_m|num_experts$|tune_|freeze_|image_aspect|tokenizer_|unfreeze)"
+)
+
+# Keys whose absence the authors' code answers with defaults that differ from place to place.
+_NEEDED_KEYS = ("hidden_size", "mm_projector_type", "mm_vision_select_feature", "use_moe")
+_NEEDED_WITH_EXPERTS = (
+    "moe_hidden_size",
+    "moe_intermediate_size",
+    "moe_weight",
+    "num_experts",
+    "use_moe_residual",
 )
 
 _PREFIXES = {
@@ -50,6 +67,7 @@ class ReleasedCheckpoint:
         folder: Where its files are.
         config: Its settings in Parrot's terms, but for the image token's id.
         state: Its weights under Parrot's names, in its own precision.
+        dtype: That of most of them.
         vision_source: Where the vision encoder's config, and its image processor, come from.
         pad_to_square: Whether images are padded to squares.
         generation_config: Its defaults for generation.
@@ -58,6 +76,7 @@ class ReleasedCheckpoint:
     folder: Path
     config: ParrotConfig
     state: dict[str, Tensor]
+    dtype: torch.dtype
     vision_source: str
     pad_to_square: bool
     generation_config: GenerationConfig
@@ -77,14 +96,24 @@ def read_released(source: str, *, vision_source: str | None = None) -> ReleasedC
     """
     folder = _fetch(source)
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    wanted = [*_NEEDED_KEYS, *(_NEEDED_WITH_EXPERTS if raw.get("use_moe") else ())]
+    absent = [key for key in wanted if key not in raw]
+    if absent or not (vision_source or "mm_vision_tower" in raw):
+        raise CheckpointError(
+            f"{folder / 'config.json'} has no {', '.join(absent) or 'mm_vision_tower'}",
+            hint="Copy or download it again; its values cannot be guessed.",
+        )
     vision_source = vision_source or _vision_source(raw["mm_vision_tower"], folder)
-    config = translate_config(raw, vision_config=_vision_config(vision_source))
+    vision_config = _vision_config(vision_source)
+    with reading(folder):
+        config = translate_config(raw, vision_config=vision_config)
     state = translate_weights(_read_weights(folder), experts_enabled=config.experts_enabled)
     defaults = folder / "generation_config.json"
     return ReleasedCheckpoint(
         folder=folder,
         config=config,
         state=state,
+        dtype=Counter(weight.dtype for weight in state.values()).most_common(1)[0][0],
         vision_source=vision_source,
         pad_to_square=raw.get("image_aspect_ratio") == "pad",
         generation_config=GenerationConfig.from_pretrained(folder)
@@ -106,14 +135,14 @@ def translate_config(raw: Mapping[str, Any], *, vision_config: PreTrainedConfig)
     text = {key: value for key, value in raw.items() if not _OWN_KEYS.match(key)}
     text.pop("model_type", None)
     text.pop("architectures", None)
-    projector = re.fullmatch(r"mlp(\d+)x_gelu|linear", raw.get("mm_projector_type", "linear"))
+    projector = re.fullmatch(r"mlp(\d+)x_gelu|linear", raw["mm_projector_type"])
     if projector is None or raw.get("mm_patch_merge_type", "flat") != "flat":
         raise _unsupported(
-            f"mm_projector_type {raw.get('mm_projector_type')!r} with mm_patch_merge_type "
+            f"mm_projector_type {raw['mm_projector_type']!r} with mm_patch_merge_type "
             f"{raw.get('mm_patch_merge_type')!r}"
         )
-    experts = bool(raw.get("use_moe", False))
-    with_cls = raw.get("mm_vision_select_feature", "patch") == "cls_patch"
+    experts = bool(raw["use_moe"])
+    with_cls = raw["mm_vision_select_feature"] == "cls_patch"
     if experts and not with_cls:
         raise _unsupported("experts without the [CLS] token: its first patch asks in equation 2")
     if experts and raw["moe_hidden_size"] != raw["hidden_size"]:
@@ -125,11 +154,11 @@ def translate_config(raw: Mapping[str, Any], *, vision_config: PreTrainedConfig)
         cls_token_to_language_model=with_cls,
         projector_layers=int(projector[1] or 1),
         experts_enabled=experts,
-        num_experts=raw.get("num_experts", 6),
+        num_experts=raw.get("num_experts", ParrotConfig.num_experts),
         expert_kind="gated",
         expert_intermediate_size=raw.get("moe_intermediate_size"),
         reweighting="experts_plus_weighted_input",
-        alpha=float(raw.get("moe_weight", 0.1)) if raw.get("use_moe_residual", True) else 0.0,
+        alpha=raw.get("moe_weight", 0.0) if raw.get("use_moe_residual") else 0.0,
         dtype=raw.get("torch_dtype"),
     )
 
@@ -175,17 +204,18 @@ def _rename(name: str) -> str:
 
 
 def _fetch(source: str) -> Path:
+    check_source(source)
     folder = Path(source)
-    if not folder.is_dir():
-        try:
-            patterns = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
-            folder = Path(snapshot_download(source, allow_patterns=patterns))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            raise CheckpointError(
-                f"{source} is no folder, and the model hub does not give it: {error}",
-                hint="Check the path or name, or download it where the hub can be reached.",
-            ) from error
-    return folder
+    if folder.is_dir():
+        return folder
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.jinja", "*.model"]
+    try:
+        return Path(snapshot_download(source, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"the model hub does not give {source}: {error}",
+            hint="Check the name, or download it where the hub can be reached.",
+        ) from error
 
 
 def _vision_source(recorded: str, folder: Path) -> str:
@@ -193,7 +223,7 @@ def _vision_source(recorded: str, folder: Path) -> str:
     for place in (Path(recorded), folder / recorded, folder.parent / recorded):
         if (place / "config.json").is_file():
             return fspath(place)
-    if recorded.startswith((".", "/", "~")):
+    if not is_hub_name(recorded):
         raise CheckpointError(
             f"the vision encoder {recorded} that {folder} was trained with is not there",
             hint="Say where its config.json is, with vision_encoder.",
@@ -208,14 +238,8 @@ def _vision_config(source: str) -> PreTrainedConfig:
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
+    check_safetensors(folder)
     files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickles = sorted(path.name for path in folder.glob("*.bin"))
-        reason = f"only {', '.join(pickles)}, which are pickles" if pickles else "no weights"
-        raise CheckpointError(
-            f"{folder} holds {reason}",
-            hint="Parrot reads safetensors only; a pickle could run any code.",
-        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

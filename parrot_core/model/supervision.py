@@ -16,7 +16,15 @@ IGNORED_LABEL = -100
 def find_supervised(
     labels: Tensor, image_token_id: int, input_ids: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Which positions predict a supervised token, bool[B, N], and those tokens, in order."""
+    """Which positions predict a supervised token, bool[B, N], and those tokens, in order.
+
+    Raises:
+        ValueError: if labels are of another shape than the ids.
+        NothingSupervisedError: if no token is supervised.
+        PlaceholderError: if an image's place is.
+    """
+    if input_ids is not None and labels.shape != input_ids.shape:
+        raise ValueError(f"labels of {tuple(labels.shape)} for ids {tuple(input_ids.shape)}")
     targets = F.pad(labels, (0, 1), value=IGNORED_LABEL)[:, 1:]
     mask = targets != IGNORED_LABEL
     if not torch.compiler.is_compiling():

@@ -23,6 +23,7 @@ class ChosenData:
         name: Its name, or the file as the recipe writes it.
         file: Where its samples lie.
         images: Folder that its samples' image paths are relative to.
+        language: Of its samples that state none; None where nobody said.
         weight: How often each sample is seen in an epoch; None where `samples` counts.
         samples: How many samples are drawn from it; None where `weight` counts.
         published_samples: How many it has, as published; None where nobody said.
@@ -35,6 +36,7 @@ class ChosenData:
     images: Path
     weight: float | None
     samples: int | None
+    language: str | None = None
     published_samples: int | None = None
     text_tokens: int | None = None
     source: str = ""
@@ -141,6 +143,7 @@ def _choose(use: DataUse, registry: Mapping[str, DataSet], folder: Path) -> Chos
         images=folder / found.images,
         weight=weight,
         samples=use.samples,
+        language=found.language,
         published_samples=found.samples,
         text_tokens=found.text_tokens,
         source=" ".join(found.source.split()),

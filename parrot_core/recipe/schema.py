@@ -21,6 +21,7 @@ from parrot_core.recipe.values import (
 StageName = Literal["language-model", "1", "2"]
 Part = Literal["projector", "experts", "language_model", "vision_encoder"]
 Zero = Literal[0, 2, 3]
+Packing = Literal["auto", "on", "off"]
 Offload = Literal["none", "optimizer", "optimizer_and_parameters"]
 Provenance = Literal["published", "measured", "estimated"]
 
@@ -118,6 +119,8 @@ class DataSet:
     """JSON, JSONL or Parquet in LLaVA's format, relative to `data.folder`."""
     images: str = "."
     """Image root of its samples, relative to `data.folder`."""
+    language: LanguageCode | None = None
+    """Of its samples that state none: the log tells loss and routing apart by language."""
     samples: Count | None = None
     """How many it has, as published; only estimates read it, and only where the file is not."""
     text_tokens: Count | None = None
@@ -239,6 +242,9 @@ class StageRecipe:
     """Broken samples that are left out, and counted, before one stops the run."""
     group_by_length: bool = True
     """Batches of samples that are about equally long."""
+    packing: Packing = "auto"
+    """The samples of a pass in one row without padding, guidance and attention each sample's own;
+    `auto` packs where flash attention is used, whose cost does not grow with the row."""
 
     zero: Zero = 2
     """ZeRO stage of DeepSpeed; 0 is none. It takes effect with more than one process, or with

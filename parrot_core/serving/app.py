@@ -20,6 +20,7 @@ from starlette.routing import Route
 from parrot_core.data.remote_images import FetchLimits
 from parrot_core.errors import ParrotError
 from parrot_core.generation import Conversation
+from parrot_core.inspection import built_in_questions
 from parrot_core.languages import LANGUAGES
 from parrot_core.serving.bodies import BodyLimit, read_body
 from parrot_core.serving.engine import BusyError, Engine, Ticket
@@ -89,8 +90,14 @@ class _Service:
         self._check_host(request)
         self._check_key(request)
         settings = self._settings
+        questions = built_in_questions()
         languages = [
-            {"code": row.code, "name": row.native_name, "right_to_left": row.right_to_left}
+            {
+                "code": row.code,
+                "name": row.native_name,
+                "right_to_left": row.right_to_left,
+                "questions": questions[row.code],
+            }
             for row in LANGUAGES.values()
         ]
         model = {
@@ -177,6 +184,7 @@ class _Service:
             max_new_tokens=min(wanted.max_tokens or most, most),
             sampling=wanted.sampling,
             stop=wanted.stop,
+            on_finish=self._engine.leave,
         )
 
     def _check_host(self, request: Request) -> None:
@@ -191,7 +199,9 @@ class _Service:
     def _check_key(self, request: Request) -> None:
         key = self._settings.key
         shown = request.headers.get("authorization", "")
-        if key is not None and not hmac.compare_digest(shown.encode(), f"Bearer {key}".encode()):
+        # Headers are read as Latin-1, whatever their bytes.
+        right = f"Bearer {key}".encode()
+        if key is not None and not hmac.compare_digest(shown.encode("latin-1"), right):
             raise RequestError(
                 "no valid key: send the header Authorization: Bearer KEY",
                 status=401,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from parrot_core.errors import ParrotError
 from parrot_core.generation import Conversation, Prompt, Row, Sampling, decode, encode_prompt
@@ -27,6 +27,7 @@ class Ticket(Row):
         max_new_tokens: As for `Row`.
         sampling: As for `Row`.
         stop: As for `Row`.
+        on_finish: Called once, just before the client hears of the end.
 
     Attributes:
         events: Pieces of the text; an empty one when the routing is known; None at the end; an
@@ -34,11 +35,19 @@ class Ticket(Row):
     """
 
     def __init__(
-        self, prompt: Prompt, *, max_new_tokens: int, sampling: Sampling, stop: Sequence[str]
+        self,
+        prompt: Prompt,
+        *,
+        max_new_tokens: int,
+        sampling: Sampling,
+        stop: Sequence[str],
+        on_finish: Callable[[], None],
     ) -> None:
         super().__init__(prompt, max_new_tokens=max_new_tokens, sampling=sampling, stop=stop)
         self.events: asyncio.Queue[str | BaseException | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
+        self._on_finish = on_finish
+        self._finished = False
 
     def on_routing(self, routing: object) -> None:  # noqa: ARG002 - read from the attribute
         """Tells the event loop that the routing is known."""
@@ -48,9 +57,16 @@ class Ticket(Row):
         """Hands a piece to the event loop."""
         self._put(piece)
 
+    def on_end(self) -> None:
+        """Ends the events, though others of the batch may go on."""
+        self.finish()
+
     def finish(self, failure: BaseException | None = None) -> None:
-        """Ends the events."""
-        self._put(failure)
+        """Ends the events, unless they have ended."""
+        if not self._finished:
+            self._finished = True
+            self._on_finish()
+            self._put(failure)
 
     def _put(self, event: str | BaseException | None) -> None:
         if not self._loop.is_closed():
@@ -116,9 +132,14 @@ class Engine:
     def withdraw(self) -> None:
         """Counts an admitted request out that comes to nothing."""
         with self._changed:
-            self._admitted -= 1
             self._preparing -= 1
             self._changed.notify_all()
+        self.leave()
+
+    def leave(self) -> None:
+        """Counts a submitted request out, whose answer has ended; tickets call it."""
+        with self._changed:
+            self._admitted -= 1
 
     def encode(self, conversation: Conversation) -> Prompt:
         """Encodes a conversation; from any thread.
@@ -130,7 +151,7 @@ class Engine:
             return encode_prompt(*self._parts, conversation)
 
     def submit(self, ticket: Ticket) -> None:
-        """Queues an admitted request; it counts until its answer has ended."""
+        """Queues an admitted request; it counts until its ticket is finished."""
         with self._changed:
             self._preparing -= 1
             self._waiting.append(ticket)
@@ -138,9 +159,14 @@ class Engine:
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
-            self._answer(batch)
-            with self._changed:
-                self._admitted -= len(batch)
+            wanted = []
+            for ticket in batch:
+                if ticket.cancelled:
+                    ticket.finish()
+                else:
+                    wanted.append(ticket)
+            if wanted:
+                self._answer(wanted)
 
     def _next_batch(self) -> list[Ticket] | None:
         """Waits for requests; those that come within moments of the first share its batch."""
@@ -164,20 +190,14 @@ class Engine:
 
     def _answer(self, batch: list[Ticket]) -> None:
         """Answers a batch; if it fails before its first word, each of it alone."""
-        rows = [ticket for ticket in batch if not ticket.cancelled]
-        if not rows:
-            return
         try:
-            decode(*self._parts, rows)
+            decode(*self._parts, batch)
         except Exception as error:  # noqa: BLE001 - told to whoever asked; the server goes on
-            if len(rows) > 1 and not any(ticket.ids for ticket in rows):
-                _log.warning("a batch of %d failed and is tried one by one: %s", len(rows), error)
-                for ticket in rows:
+            if len(batch) > 1 and not any(ticket.ids for ticket in batch):
+                _log.warning("a batch of %d failed and is tried one by one: %s", len(batch), error)
+                for ticket in batch:
                     self._answer([ticket])
                 return
             _log.exception("an answer failed")
-            for ticket in rows:
+            for ticket in batch:
                 ticket.finish(error)
-            return
-        for ticket in rows:
-            ticket.finish()

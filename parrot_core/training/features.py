@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from parrot_core.data.cache import default_cache
+from parrot_core.data.cache import default_cache, locked
 from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.samples import ImageFile
 from parrot_core.errors import MissingError
@@ -71,19 +71,21 @@ class VisionFeatures:
                 return
             key = _key(model, processor, images, self._empty)
             path = (cache or default_cache()) / "vision" / f"{key}.npy"
-            is_there = path.is_file()
-            wait_for_all(world)  # before the first to finish makes it be there
-            if not is_there:
-                logger.info("encodes %d images", len(images))
-                try:
-                    self._encode(model, processor, images, world, path)
-                except OSError as error:
-                    raise MissingError(
-                        f"cannot keep vision features in {path.parent}: {error.strerror}",
-                        hint="Make room, name another folder by PARROT_CACHE, or set "
-                        "cache_vision_features = false.",
-                    ) from error
-            wait_for_all(world)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with _alone(world, path):
+                    if not path.is_file():
+                        logger.info("encodes %d images", len(images))
+                        self._encode(model, processor, images, world, path)
+                    wait_for_all(world)
+            except (OSError, NotImplementedError) as error:  # the latter: a disk that cannot lock
+                _unfinished(path).unlink(missing_ok=True)
+                raise MissingError(
+                    f"cannot keep vision features in {path.parent}: "
+                    f"{getattr(error, 'strerror', None) or error}",
+                    hint="Make room, name another folder by PARROT_CACHE, or set "
+                    "cache_vision_features = false.",
+                ) from error
         self._features = np.load(path, mmap_mode="r", allow_pickle=False)
         found = json.loads(_problems(path).read_text(encoding="utf-8"))
         self.broken = {images[int(row)]: problem for row, problem in found.items()}
@@ -106,25 +108,29 @@ class VisionFeatures:
         path: Path,
     ) -> None:
         """Writes the features of all images, each process those of its share."""
-        staged = path.with_suffix(".unfinished")
+        staged = _unfinished(path)
         shape = (len(images), *self._empty.shape[1:])
         kind = _stored_as(self._empty.dtype)
         if world.is_first:
-            path.parent.mkdir(parents=True, exist_ok=True)
             np.lib.format.open_memmap(staged, mode="w+", dtype=kind, shape=shape).flush()
         wait_for_all(world)
-        features = np.lib.format.open_memmap(staged, mode="r+")
+        features = np.load(staged, mmap_mode="r", allow_pickle=False)
         problems: dict[int, str] = {}
         starts = range(0, len(images), _ENCODED_AT_ONCE)
-        for start in starts[world.rank :: world.size]:
-            files = images[start : start + _ENCODED_AT_ONCE]
-            loaded = [_load(file, problems, row) for row, file in enumerate(files, start=start)]
-            pixels = processor.prepare_images(loaded).to(model.device)
-            filled = torch.zeros(_ENCODED_AT_ONCE, *pixels.shape[1:]).to(pixels)
-            filled[: len(files)] = pixels
-            encoded = model.vision_features(filled)[: len(files)].cpu()
-            features[start : start + len(files)] = encoded.view(_as_integers(encoded)).numpy()
-        features.flush()
+        # Written, not mapped: where a disk is full, a mapped page that finds no room is the end of
+        # the process.
+        with staged.open("r+b") as rows:
+            for start in starts[world.rank :: world.size]:
+                files = images[start : start + _ENCODED_AT_ONCE]
+                loaded = [_load(file, problems, row) for row, file in enumerate(files, start=start)]
+                pixels = processor.prepare_images(loaded).to(model.device)
+                filled = torch.zeros(_ENCODED_AT_ONCE, *pixels.shape[1:]).to(pixels)
+                filled[: len(files)] = pixels
+                encoded = model.vision_features(filled)[: len(files)].cpu().contiguous()
+                rows.seek(features.offset + start * features.strides[0])
+                rows.write(encoded.view(_as_integers(encoded)).numpy().data)
+            rows.flush()
+            os.fsync(rows.fileno())
         _problems(path, world.rank).write_text(json.dumps(problems), encoding="utf-8")
         wait_for_all(world)
         if world.is_first:
@@ -132,9 +138,21 @@ class VisionFeatures:
                 problems |= json.loads(_problems(path, rank).read_text(encoding="utf-8"))
                 _problems(path, rank).unlink()
             _problems(path).write_text(json.dumps(problems), encoding="utf-8")
-            with staged.open("rb") as file:
-                os.fsync(file.fileno())
             staged.replace(path)
+
+
+@contextmanager
+def _alone(world: World, path: Path) -> Iterator[None]:
+    """While this lasts, no other run makes the same file: it would write over this one's rows."""
+    with ExitStack() as held:
+        if world.is_first:
+            held.enter_context(locked(path.with_suffix(".lock"), task=f"makes {path}"))
+        wait_for_all(world)
+        yield
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_suffix(".unfinished")
 
 
 def _problems(path: Path, rank: int | None = None) -> Path:

@@ -86,6 +86,7 @@ def source_of(data: ChosenData) -> DataSource:
         name=data.name,
         file=data.file,
         images=data.images,
+        language=data.language,
         weight=1.0 if data.weight is None else data.weight,
         samples=data.samples,
     )

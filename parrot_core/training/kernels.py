@@ -5,10 +5,13 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from parrot_core.errors import MissingError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import ParrotForConditionalGeneration
+from parrot_core.model.backbones import language_model_row
+from parrot_core.recipe import Packing
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,31 @@ def choose_attention(wanted: str, *, bfloat16: bool) -> str | None:
             hint='Install it, or set model.attention = "auto".',
         )
     return wanted
+
+
+def choose_packing(wanted: Packing, language_model: PreTrainedModel) -> bool:
+    """Whether the samples of a pass are packed into one row without padding.
+
+    Other attention than flash attention computes, and then masks, every pair of tokens in the row:
+    only on request.
+
+    Args:
+        wanted: What the recipe says.
+        language_model: With the attention that it computes with.
+
+    Raises:
+        UsageError: if it is asked for and samples would run into each other.
+    """
+    config = language_model.config
+    if not language_model_row(config).packs:
+        if wanted == "on":
+            raise UsageError(
+                f"packed samples run into each other in a {config.model_type}",
+                hint='Set packing = "off": batches are padded then.',
+            )
+        return False
+    flash = (config._attn_implementation or "").startswith("flash_attention")
+    return wanted == "on" or (wanted == "auto" and flash)
 
 
 def use_fused_kernels(model: ParrotForConditionalGeneration) -> bool:

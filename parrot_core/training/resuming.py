@@ -25,6 +25,7 @@ _EXECUTION = (
     "tf32",
     "gradient_checkpointing",
     "fused_kernels",
+    "packing",
     "cache_vision_features",
     "save_every",
     "keep",

@@ -104,7 +104,8 @@ def save_run(
         shutil.rmtree(staging, ignore_errors=True)
         raise MissingError(
             f"cannot save to {output}: {error}",
-            hint="Make room and run the stage again; what the folder held before is untouched.",
+            hint="Make room and run the stage again with --resume; what the folder held before is "
+            "untouched.",
         ) from error
     for path in sorted(files, key=lambda path: path.name == RUN_FILE):
         target = output / path.relative_to(staging)
@@ -124,6 +125,9 @@ def log_file(
         after: The step of the checkpoint that the run goes on from: lines up to it stay, those of
             later steps will be written again.
         active: Whether this process writes; the function does nothing elsewhere.
+
+    Raises:
+        MissingError: if there is no room, here or by the function.
     """
     if not active:
         yield lambda entry: None  # noqa: ARG005 - another process writes it
@@ -131,16 +135,24 @@ def log_file(
     path = output / LOG_FILE
     kept = [entry for entry in read_log(output) if entry["step"] <= after] if after else []
     staged = output / f".{LOG_FILE}"
-    with staged.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(entry) + "\n" for entry in kept)
-        file.flush()
-        os.fsync(file.fileno())
-        staged.replace(path)
+    # Without a buffer: what found no room would be written again, and fail again, at the end.
+    with staged.open("wb", buffering=0) as file:
 
         def append(entry: Mapping[str, Any]) -> None:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
+            line = (json.dumps(entry) + "\n").encode()
+            try:
+                while line:  # a disk that fills up takes a part of it first
+                    line = line[file.write(line) :]
+            except OSError as error:
+                raise MissingError(
+                    f"cannot write to {path}: {error.strerror}",
+                    hint="Make room; --resume goes on from the newest checkpoint.",
+                ) from error
 
+        for entry in kept:
+            append(entry)
+        os.fsync(file.fileno())
+        staged.replace(path)
         yield append
 
 

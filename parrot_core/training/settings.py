@@ -59,6 +59,8 @@ class Engine:
         zero: What DeepSpeed shards over processes; 0 does without DeepSpeed.
         offload: What DeepSpeed keeps in the host's memory.
         gradient_checkpointing: Compute activations again in the backward pass, to save memory.
+        packing: Whether the samples of a forward pass are one row without padding; only Parrot's
+            own model knows how.
         per_device_batch_size: The most samples of a forward pass; None sets no limit.
         data_workers: Processes that load data for each process; 0 loads in between.
         save_every: Optimiser steps between two checkpoints; None saves only when asked to stop.
@@ -71,6 +73,7 @@ class Engine:
     zero: Zero = 0
     offload: Offload = "none"
     gradient_checkpointing: bool = False
+    packing: bool = False
     per_device_batch_size: int | None = None
     data_workers: int = 0
     save_every: int | None = None
@@ -89,6 +92,7 @@ class Progress:
         steps: Optimiser steps in all.
         loss: The latest logged.
         tokens_per_second: On all processes, the latest logged.
+        samples_per_second: Likewise.
         seconds_left: At the speed so far.
     """
 
@@ -96,6 +100,7 @@ class Progress:
     steps: int
     loss: float | None
     tokens_per_second: float | None = None
+    samples_per_second: float | None = None
     seconds_left: float = 0.0
 
 

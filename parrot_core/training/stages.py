@@ -21,7 +21,7 @@ from parrot_core.recipe import Part, Recipe, chosen_data, require_data_files
 from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.features import VisionFeatures
 from parrot_core.training.from_recipe import PARTS, engine_of, schedule_of, sharding_of, source_of
-from parrot_core.training.kernels import choose_attention, use_fused_kernels
+from parrot_core.training.kernels import choose_attention, choose_packing, use_fused_kernels
 from parrot_core.training.loggers import prepare_loggers
 from parrot_core.training.loop import train
 from parrot_core.training.lora import add_adapters, quantised_loading
@@ -126,6 +126,8 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         )
         if attention is not None:
             model.language_model.set_attn_implementation(attention)
+        packing = choose_packing(settings.packing, model.language_model)
+        engine = dataclasses.replace(engine, packing=packing)
         if settings.fused_kernels:
             use_fused_kernels(model)
         samples = samples.measure(processor).limit(

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,9 @@ from parrot_core.training.world import sum_over, wait_for_all
 logger = logging.getLogger(__name__)
 
 TRAINED_FILE = "trained.safetensors"
+
+_TORCH_WRITES = ("PytorchStreamWriter", "inline_container")
+"""Named in the errors of torch's writer of files, which are no `OSError`."""
 
 
 class ParrotTrainer(Trainer):
@@ -73,6 +77,7 @@ class ParrotTrainer(Trainer):
         self.stop = StopRequest()
         self.loss: float | None = None
         self.tokens_per_second: float | None = None
+        self.samples_per_second: float | None = None
         self._since = time.perf_counter()
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -117,7 +122,8 @@ class ParrotTrainer(Trainer):
         """The loss of a micro-batch, scaled so that averaging over processes sums it."""
         languages, images = inputs.pop(LANGUAGES_KEY), inputs.pop(IMAGES_KEY)
         is_filler = inputs.pop(FILLER_KEY, None) is not None
-        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
+        packing = {"pack": True} if self._engine.packing else {}
+        outputs = model(**inputs, **packing, num_items_in_batch=num_items_in_batch)
         loss = outputs["loss"]
         if is_filler:
             loss = loss * 0.0
@@ -169,6 +175,7 @@ class ParrotTrainer(Trainer):
         seconds, self._since = now - self._since, now
         self.loss = counted.pop("loss")
         self.tokens_per_second = counted.pop("tokens") / seconds
+        self.samples_per_second = counted.pop("samples") / seconds
         if not math.isfinite(self.loss):
             raise UsageError(
                 f"the loss is {self.loss} at step {self.state.global_step}",
@@ -182,7 +189,7 @@ class ParrotTrainer(Trainer):
             "loss": self.loss,
             "learning_rate": float(logs["learning_rate"]),
             "tokens_per_second": self.tokens_per_second,
-            "samples_per_second": counted.pop("samples") / seconds,
+            "samples_per_second": self.samples_per_second,
             **({"grad_norm": float(logs["grad_norm"])} if "grad_norm" in logs else {}),
             **counted,
         }
@@ -236,11 +243,13 @@ class ParrotTrainer(Trainer):
                 checkpoints.finish(path, step=step, identity=run.identity, counted=counted)
                 checkpoints.remove_old(folder, keep=self._engine.keep)
         except (OSError, SafetensorError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            if isinstance(error, RuntimeError) and not any(n in str(error) for n in _TORCH_WRITES):
                 raise  # not about the disk
+            free = shutil.disk_usage(folder).free / 1e6
             checkpoints.remove_old(folder, keep=self._engine.keep)
             raise MissingError(
-                f"cannot save the checkpoint of step {step} in {folder}: {_reason(error)}",
+                f"cannot save the checkpoint of step {step} in {folder}: {_reason(error)} "
+                f"({free:,.1f} MB are free there)",
                 hint="Make room; --resume goes on from the checkpoint before.",
             ) from error
         wait_for_all(run.world)
@@ -265,4 +274,6 @@ def _flat(line: Mapping[str, Any]) -> dict[str, float]:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, RuntimeError):
+        return "the disk did not take all of it"
     return str(error).strip().splitlines()[0]

@@ -26,7 +26,7 @@ class RouterWatch:
         if self._in_a_row == _LINES_IN_A_ROW:
             logger.warning(
                 "the router has collapsed: expert %d gets over %.0f %% of the weight in every "
-                "language; a lower router_learning_rate may help",
+                "language; a lower learning_rates.router may help",
                 expert,
                 100 * COLLAPSED,
             )

@@ -60,6 +60,7 @@ class Watch(TrainerCallback):
                     steps=state.max_steps,
                     loss=trainer.loss,
                     tokens_per_second=trainer.tokens_per_second,
+                    samples_per_second=trainer.samples_per_second,
                     seconds_left=spent / done * (state.max_steps - state.global_step),
                 )
             )

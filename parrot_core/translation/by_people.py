@@ -133,12 +133,13 @@ class ByPeople:
         needed: int,
         reason: str = "",
     ) -> Task:
+        # A letter first: of digits and an E alone, a spreadsheet would make a number.
         return Task(
-            row=digest(
+            row="r" + digest(
                 "row", step, self._settings.source_language, segment.language, segment.text,
                 segment.image_digest,
             )[:16],
-            hash=digest("seen", segment.text, list(texts))[:16],
+            hash="h" + digest("seen", segment.text, list(texts))[:16],
             step=step,
             language=segment.language,
             source=segment.text,

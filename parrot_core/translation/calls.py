@@ -18,12 +18,15 @@ from parrot_core.translation.workers import (
     Worker,
 )
 
-TRANSIENT_TRIES = 8
-"""Times a call is sent before its segment is left to the next run."""
-UNUSABLE_TRIES = 5
+TRANSIENT_TRIES = 12
+"""Times a call fails before its segment is left to the next run."""
+UNUSABLE_TRIES = 8
 """Empty, refused or truncated answers to a call before the model is taken at its word."""
 
-_UNREACHABLE_TRIES = 4  # while nothing was ever answered: most likely nobody is there
+# Likewise while the service has answered nothing at all: most likely it will not soon.
+_FIRST_TRIES = 6
+_UNREACHABLE_TRIES = 4
+_LONGEST_WAIT = 600.0  # seconds; a service that asks for more ends the run
 _LOST_IN_A_ROW = 3  # calls given up without any success between them end the run
 _REJECTED_AT_FIRST = 5  # likewise for calls that the service will not take
 _BUSY_IN_A_ROW = 3  # so many 429 without a success between them hold all calls back
@@ -121,7 +124,8 @@ class Caller:
 
     async def _ask(self, call: Call, judge: Callable[[str], str | None]) -> Answer:
         """Sends a call until it is answered, refused for good, or tried too often."""
-        sent = unusable = 0
+        sent = failed = unusable = 0
+        others = self._successes
         while True:
             try:
                 answer = await self._send(call, unusable, judge)
@@ -132,12 +136,19 @@ class Caller:
                 if unusable >= UNUSABLE_TRIES:
                     raise
                 if error.reason != "truncated":  # that is asked again with more room, at once
-                    await self._gate.wait(backoff(unusable - 1, chance=self._chance) / 4)
+                    await self._gate.wait(backoff(min(unusable - 1, 3), chance=self._chance) / 4)
             except TransientError as error:
                 sent += 1
+                # To be told to come back later while others are served is no failure.
+                failed = 0 if error.busy and self._successes > others else failed + 1
+                others = self._successes
                 self.failures[error.reason] += 1
-                await self._journal.add_failure(call, error.reason)
-                await self._wait_or_give_up(error, sent)
+                # What may be charged though it never came counts as its worst case.
+                lost = Answer(text="", cost=self.worker.ceiling(call, tries=unusable))
+                await self._journal.add_failure(
+                    call, error.reason, answer=lost if error.lost else None
+                )
+                await self._wait_or_give_up(error, sent=sent, failed=failed)
             except RejectedError as error:
                 self.failures[error.reason] += 1
                 self._rejections += 1
@@ -162,16 +173,21 @@ class Caller:
         tokens = sum(estimate_tokens(message["content"]) for message in call.messages)
         await self._gate.enter(tokens + estimate_tokens(call.text))
         try:
-            self._budget.reserve(ceiling)
+            reserved = await self._budget.reserve(ceiling)
             cost = 0
             try:
+                if self.stopping:
+                    raise StoppedError
                 answer = await self.worker.answer(call, tries=tries)
                 cost = answer.cost or 0
             except UnusableError as error:
                 cost = error.answer.cost or 0
                 raise
+            except TransientError as error:
+                cost = ceiling if error.lost else 0
+                raise
             finally:
-                self._budget.settle(ceiling, cost)
+                self._budget.settle(reserved, cost)
             self._busy_in_a_row = 0
             reason = judge(answer.text)
             if reason is not None:
@@ -185,23 +201,28 @@ class Caller:
         self._lost_in_a_row = 0
         return answer
 
-    async def _wait_or_give_up(self, error: TransientError, sent: int) -> None:
+    async def _wait_or_give_up(self, error: TransientError, *, sent: int, failed: int) -> None:
         """Waits as long as the server asks or patience says, unless it was tried too often."""
         nobody_there = error.reason == "unreachable" and not self._successes
-        if sent >= (_UNREACHABLE_TRIES if nobody_there else TRANSIENT_TRIES):
+        asked = error.retry_after or 0.0
+        if failed >= self._patience(error) or asked > _LONGEST_WAIT:
             self._lost_in_a_row += 1
-            if nobody_there or self._lost_in_a_row >= _LOST_IN_A_ROW:
+            said = str(error) + (f" (wait {asked:.0f} s)" if asked > _LONGEST_WAIT else "")
+            if nobody_there or asked > _LONGEST_WAIT or self._lost_in_a_row >= _LOST_IN_A_ROW:
                 self.stop(
-                    RemoteError(
-                        str(error), hint="What was answered is kept: run it again to go on."
-                    )
+                    RemoteError(said, hint="What was answered is kept: run it again to go on.")
                 )
-            raise UnansweredError(error.reason, str(error)) from error
-        delay = backoff(sent - 1, chance=self._chance)
+            raise UnansweredError(error.reason, said) from error
+        # A little later than asked, and not all at the same moment.
+        delay = asked * (1 + 0.1 * self._chance.random()) or backoff(sent - 1, chance=self._chance)
         if error.reason == "429":
             self._busy_in_a_row += 1
             if self._busy_in_a_row >= _BUSY_IN_A_ROW:
-                self._gate.pause(error.retry_after or delay)
-        # A little later than asked, and not all at the same moment.
-        asked = (error.retry_after or 0.0) * (1 + 0.1 * self._chance.random())
-        await self._gate.wait(max(delay, asked) if error.retry_after is None else asked)
+                self._gate.pause(delay)
+        await self._gate.wait(delay)
+
+    def _patience(self, error: TransientError) -> int:
+        """Returns how often a call may fail before it is given up."""
+        if self._successes or error.busy:
+            return TRANSIENT_TRIES
+        return _UNREACHABLE_TRIES if error.reason == "unreachable" else _FIRST_TRIES

@@ -5,6 +5,7 @@ import base64
 import email.utils
 import io
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import aiohttp
 
 from parrot_core.errors import MissingError, RemoteError, UsageError
-from parrot_core.translation.costs import Price, estimate_tokens
+from parrot_core.translation.costs import IMAGE_SIDE, IMAGE_TOKENS, Price, estimate_tokens
 from parrot_core.translation.workers import (
     Answer,
     Call,
@@ -26,16 +27,15 @@ from parrot_core.translation.workers import (
 )
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-IMAGE_TOKENS = 1500
-"""Tokens that a picture of `IMAGE_SIDE` pixels is taken to cost in estimates."""
-IMAGE_SIDE = 1024
-"""Longest side, in pixels, of a picture that is sent."""
 
 _ANSWER_TOKENS = 256  # at least; an answer may take four times its source's tokens on top
 _ENLARGEMENTS = 3  # how often an answer that was cut short gets twice the room
 _VOTE_TOKENS = 256
+_MESSAGE_TOKENS = 16  # that a message has besides its words, at most
+_LIMITS = ("max_tokens", "max_completion_tokens")
 _MANY_TOKENS = 1_000_000_000
 _BODY_BYTES = 16 * 1024 * 1024
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
 _LATER = frozenset({408, 409, 425, 429})
 _NEVER = frozenset({400, 413, 415, 422})
 _STEP_PARAMETERS: dict[str, dict[str, Any]] = {
@@ -65,17 +65,22 @@ class Endpoint:
         """The address that is asked.
 
         Raises:
-            UsageError: if the base URL is none, or has a name and password in it.
+            UsageError: if the base URL is none, or has a name or password in it.
         """
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if "@" in self.base_url.partition("?")[0]:  # whether it is a URL or not: it is not shown
             raise UsageError(
-                f"no URL: {self.base_url!r}", hint="Give e.g. --base-url http://localhost:8000/v1."
-            )
-        if parts.username or parts.password:
-            raise UsageError(
-                f"the URL of {parts.hostname} has a name or password in it",
+                "--base-url has a name or password in it",
                 hint="Secrets come from the environment: set OPENAI_API_KEY.",
+            )
+        try:
+            parts = urlsplit(self.base_url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets without an address, a port beyond 65,535
+            usable = False
+        if not usable:
+            raise UsageError(
+                f"no URL: {self.base_url.partition('?')[0]!r}",
+                hint="Give e.g. --base-url http://localhost:8000/v1.",
             )
         path = parts.path.rstrip("/") or "/v1"
         path = path.removesuffix("/chat/completions") + "/chat/completions"
@@ -87,7 +92,7 @@ class ChatWorker:
 
     Args:
         endpoint: Where the model is.
-        price: What tokens cost, or None if that is not known.
+        prices: What tokens cost by model, where that is known.
         parameters: Parameters of requests over those of the steps; None removes one, for models
             that refuse it.
         token_limit: Name of the parameter that limits an answer (`max_completion_tokens` for some
@@ -97,12 +102,13 @@ class ChatWorker:
     name = "openai"
     steps = frozenset({"draft", "recheck", "refine", "vote"})
     repeatable = True
+    sees = True
 
     def __init__(
         self,
         endpoint: Endpoint,
         *,
-        price: Price | None = None,
+        prices: Mapping[str, Price] | None = None,
         parameters: Mapping[str, Any] | None = None,
         token_limit: str = "max_tokens",
     ) -> None:
@@ -115,7 +121,7 @@ class ChatWorker:
                 hint="Set OPENAI_API_KEY, or give the --base-url of a server that needs none.",
             )
         self._endpoint = endpoint
-        self._price = price
+        self._prices = dict(prices or {})
         self._own = dict(parameters or {})
         self._token_limit = token_limit
         # Looked up once: aiohttp's `trust_env` does it for every request, in a thread.
@@ -132,10 +138,19 @@ class ChatWorker:
         return {name: value for name, value in merged.items() if value is not None}
 
     def ceiling(self, call: Call, *, tries: int) -> int | None:
-        """Returns the cost of the estimated question and the longest answer allowed."""
-        if self._price is None:
+        """Returns the cost of the longest question its bytes can be, and the longest answer."""
+        price = self._prices.get(call.model)
+        if price is None:
             return None
-        return self._price.cost(_question_tokens(call), _answer_tokens(call, tries))
+        # No tokenizer makes more tokens of a text than it has bytes.
+        question = sum(
+            len(message["content"].encode()) + _MESSAGE_TOKENS for message in call.messages
+        )
+        if call.image is not None:
+            question += price.image_tokens
+        limits = [call.parameters[name] for name in _LIMITS if name in call.parameters]
+        own = [limit for limit in limits if isinstance(limit, int)]
+        return price.cost(question, max(own, default=_answer_tokens(call, tries)))
 
     async def answer(self, call: Call, *, tries: int) -> Answer:
         """Asks once; see `Worker.answer` for what it raises."""
@@ -181,7 +196,9 @@ class ChatWorker:
                 async for chunk in response.content.iter_any():
                     content += chunk
                     if len(content) > _BODY_BYTES:
-                        raise TransientError("malformed", f"an endless answer from {self._host}")
+                        raise TransientError(
+                            "malformed", f"an endless answer from {self._host}", lost=True
+                        )
                 return response.status, response.headers, bytes(content)
         except aiohttp.ClientConnectorError as error:
             raise TransientError(
@@ -189,13 +206,14 @@ class ChatWorker:
             ) from error
         except TimeoutError as error:
             raise TransientError(
-                "timeout", f"no answer from {self._host} in {self._endpoint.timeout:g} s"
+                "timeout", f"no answer from {self._host} in {self._endpoint.timeout:g} s", lost=True
             ) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             # Without its cause, whose words are the server's and may repeat the key.
             raise TransientError(
                 "connection",
                 f"the connection to {self._host} broke: {type(error).__name__}",
+                lost=True,
             ) from None
 
     def _failure(self, status: int, headers: Mapping[str, str], content: bytes) -> Exception:
@@ -227,18 +245,22 @@ class ChatWorker:
             # Half of a pair, where a server cut an emoji in two, can be written nowhere.
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise TransientError("malformed", f"{self._host} sent no chat completion") from error
+            raise TransientError(
+                "malformed", f"{self._host} sent no chat completion", lost=True
+            ) from error
+        price = self._prices.get(call.model)
         usage = payload.get("usage")
         usage = usage if isinstance(usage, dict) else {}
-        prompt_tokens = _count_of(usage, "prompt_tokens", otherwise=_question_tokens(call))
+        question = sum(estimate_tokens(message["content"]) + 4 for message in call.messages)
+        if call.image is not None:
+            question += IMAGE_TOKENS if price is None else price.image_tokens
+        prompt_tokens = _count_of(usage, "prompt_tokens", otherwise=question)
         completion_tokens = _count_of(usage, "completion_tokens", otherwise=estimate_tokens(text))
         answer = Answer(
             text=text,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            cost=None
-            if self._price is None
-            else self._price.cost(prompt_tokens, completion_tokens),
+            cost=None if price is None else price.cost(prompt_tokens, completion_tokens),
         )
         ending = choice.get("finish_reason")
         if ending == "length":
@@ -275,11 +297,6 @@ def _proxy_of(url: str) -> tuple[str | None, dict[str, str]]:
         return named, {}
     secret = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
     return named, {"Proxy-Authorization": f"Basic {base64.b64encode(secret).decode()}"}
-
-
-def _question_tokens(call: Call) -> int:
-    tokens = sum(estimate_tokens(message["content"]) + 4 for message in call.messages)
-    return tokens + (IMAGE_TOKENS if call.image is not None else 0)
 
 
 def _answer_tokens(call: Call, tries: int) -> int:
@@ -322,13 +339,13 @@ def _error_of(content: bytes) -> tuple[str, str]:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Reads how long to wait: seconds or a date (RFC 9110), or milliseconds as some send."""
-    milliseconds = headers.get("retry-after-ms")
-    if milliseconds is not None and milliseconds.replace(".", "", 1).isdigit():
+    milliseconds = headers.get("retry-after-ms") or ""
+    if _SECONDS.fullmatch(milliseconds):
         return float(milliseconds) / 1000
     value = (headers.get("Retry-After") or "").strip()
-    if value.replace(".", "", 1).isdigit():
+    if _SECONDS.fullmatch(value):
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -3,6 +3,7 @@
 import functools
 import math
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from parrot_core.errors import UsageError
@@ -17,12 +18,25 @@ _OTHER_LETTERS_PER_TOKEN = 1.5
 _ASCII_TOKENS = 0.34  # a sign other than a space, digits and punctuation among them
 
 
+IMAGE_SIDE = 1024
+"""Longest side, in pixels, of a picture that is sent."""
+IMAGE_TOKENS = 3500
+"""Tokens of such a picture, where the model is not known: what open models take that tile it."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Price:
-    """Dollars for a million tokens of questions and of answers."""
+    """What a model charges.
+
+    Attributes:
+        prompt: Dollars for a million tokens of questions.
+        completion: Dollars for a million tokens of answers.
+        image_tokens: Tokens that a picture of `IMAGE_SIDE` pixels is charged as, at most.
+    """
 
     prompt: float
     completion: float
+    image_tokens: int = IMAGE_TOKENS
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> int:
         """Returns billionths of a dollar, rounded up."""
@@ -31,12 +45,12 @@ class Price:
 
 LIST_PRICES = {
     "gpt-4": Price(prompt=30.0, completion=60.0),
-    "gpt-4-turbo": Price(prompt=10.0, completion=30.0),
-    "gpt-4o": Price(prompt=2.5, completion=10.0),
-    "gpt-4o-mini": Price(prompt=0.15, completion=0.6),
-    "gpt-4.1": Price(prompt=2.0, completion=8.0),
-    "gpt-4.1-mini": Price(prompt=0.4, completion=1.6),
-    "gpt-4.1-nano": Price(prompt=0.1, completion=0.4),
+    "gpt-4-turbo": Price(prompt=10.0, completion=30.0, image_tokens=800),
+    "gpt-4o": Price(prompt=2.5, completion=10.0, image_tokens=800),
+    "gpt-4o-mini": Price(prompt=0.15, completion=0.6, image_tokens=26_000),
+    "gpt-4.1": Price(prompt=2.0, completion=8.0, image_tokens=800),
+    "gpt-4.1-mini": Price(prompt=0.4, completion=1.6, image_tokens=1_700),
+    "gpt-4.1-nano": Price(prompt=0.1, completion=0.4, image_tokens=2_600),
 }
 """List prices of the paper's model and its successors, as of 2025; `--price` overrides them."""
 
@@ -59,6 +73,11 @@ def parse_price(text: str) -> Price:
     if not (0 <= prompt < math.inf and 0 <= completion < math.inf):
         raise UsageError(f"no price: {text!r}", hint="Prices are not negative.")
     return Price(prompt=prompt, completion=completion)
+
+
+def list_prices(models: Iterable[str]) -> dict[str, Price]:
+    """Returns the list prices of those models that have one."""
+    return {model: price for model in models if (price := list_price(model)) is not None}
 
 
 def list_price(model: str) -> Price | None:

@@ -12,8 +12,7 @@ from typing import Any
 
 from parrot_core.languages import LANGUAGES
 from parrot_core.translation.by_people import PendingError
-from parrot_core.translation.chat_api import IMAGE_TOKENS
-from parrot_core.translation.costs import Price, estimate_tokens
+from parrot_core.translation.costs import IMAGE_TOKENS, Price, estimate_tokens
 from parrot_core.translation.glossary import as_prompt
 from parrot_core.translation.job import Limits
 from parrot_core.translation.pipeline import Pipeline
@@ -49,7 +48,7 @@ class Estimate:
         done: Those of them whose result the journal has.
         waiting: Those of them that wait for people.
         steps: Requests and tokens by step.
-        cost: Billionths of a dollar, or None if the price is not known.
+        cost: Billionths of a dollar, or None if a price is not known.
         seconds: Time at the given concurrency and rates.
         seconds_per_request: Time one request is taken to need, on average.
     """
@@ -94,7 +93,7 @@ def estimate(
     languages: Sequence[str],
     settings: Settings,
     limits: Limits,
-    price: Price | None,
+    prices: Mapping[str, Price],
     worker: Worker,
     journal: Path | None = None,
     image_root: Path | None = None,
@@ -109,7 +108,7 @@ def estimate(
         languages: Codes of the languages to translate into.
         settings: Steps, prompts, glossary.
         limits: Concurrency and rates.
-        price: What tokens cost, or None.
+        prices: What tokens cost by model, where that is known.
         worker: Who would be asked.
         journal: The job's journal, which need not be there.
         image_root: Image root, if the model is to see pictures.
@@ -138,12 +137,24 @@ def estimate(
                     if seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount:
                         found.unique += 1
                         left = None if rehearsal is None else rehearsal.left(segment)
-                        _add(found, segment, settings, left=left, local=worker.name == "local")
+                        _add(
+                            found,
+                            segment,
+                            settings,
+                            prices=prices,
+                            left=left,
+                            local=worker.name == "local",
+                        )
     requests = sum(part.requests for part in found.steps.values())
     tokens_in = sum(part.prompt_tokens for part in found.steps.values())
     tokens_out = sum(part.completion_tokens for part in found.steps.values())
-    if price is not None:
-        found.cost = price.cost(tokens_in, tokens_out)
+    asked = {step: part for step, part in found.steps.items() if part.requests}
+    known = [
+        prices[settings.model_of(step)].cost(part.prompt_tokens, part.completion_tokens)
+        for step, part in asked.items()
+        if settings.model_of(step) in prices
+    ]
+    found.cost = sum(known) if len(known) == len(asked) else None
     if requests:
         found.seconds_per_request = round(
             _SECONDS_FIRST + _SECONDS_PER_TOKEN * tokens_out / requests, 2
@@ -229,6 +240,7 @@ def _add(
     segment: Segment,
     settings: Settings,
     *,
+    prices: Mapping[str, Price],
     left: Mapping[str, int] | None,
     local: bool,
 ) -> None:
@@ -249,7 +261,10 @@ def _add(
         words = settings.prompts[step].messages(fields)
         tokens = 0 if local else sum(estimate_tokens(message["content"]) for message in words)
         texts = {"draft": 0, "vote": settings.candidates}.get(step, 1)
-        tokens += texts * translation_tokens + (IMAGE_TOKENS if segment.image else 0)
+        tokens += texts * translation_tokens
+        if segment.image is not None:
+            price = prices.get(settings.model_of(step))
+            tokens += IMAGE_TOKENS if price is None else price.image_tokens
         part.requests += calls
         part.prompt_tokens += calls * tokens
         part.completion_tokens += calls * (_VOTE_TOKENS if step == "vote" else translation_tokens)

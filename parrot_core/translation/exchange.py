@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ _XLIFF = "urn:oasis:names:tc:xliff:document:1.2"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 # What XML 1.0 cannot hold, however it is written.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNIT = re.compile(r"<(?:\w+:)?trans-unit\b")
 _UNTOUCHED = ("needs-", "new")
 
 
@@ -36,7 +38,7 @@ class WorkRow:
         answer: What the person wrote: a text, or the number of the best version from 1; empty if
             nothing; `=` for the translation as it is.
         comment: What else the person wrote.
-        line: Where the row stands in the file it was read from.
+        line: Line of the file it was read from on which it begins.
     """
 
     row: str
@@ -98,8 +100,11 @@ def read_rows(path: Path) -> list[WorkRow]:
     data = path.read_bytes()
     # Excel's "Unicode text" is UTF-16.
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    csv.field_size_limit(sys.maxsize)  # a text may be long
     try:
         return list(reader(data.decode(encoding), path))
+    except csv.Error as error:
+        raise UsageError(f"{path} is not CSV: {error}", hint="Export it again.") from error
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is not UTF-8", hint='Save it as "CSV UTF-8" so that no letter is lost.'
@@ -254,7 +259,7 @@ def _from_xliff(text: str, path: Path) -> Iterator[WorkRow]:
         raise UsageError(f"{path}: not XML: {error}", hint="Export it again.") from error
     if root.tag != _tag("xliff"):
         raise UsageError(f"{path} is not XLIFF 1.2", hint="Export it as XLIFF 1.2.")
-    for number, unit in enumerate(root.iter(_tag("trans-unit")), start=1):
+    for line, unit in zip(_lines_of_units(text), root.iter(_tag("trans-unit")), strict=False):
         row, _, content = unit.get("id", "").partition(".")
         target = unit.find(_tag("target"))
         answer, state = "", "new"
@@ -275,8 +280,17 @@ def _from_xliff(text: str, path: Path) -> Iterator[WorkRow]:
             texts=(),
             answer=answer,
             comment="" if note is None else "".join(note.itertext()),
-            line=number,
+            line=line,
         )
+
+
+def _lines_of_units(text: str) -> Iterator[int]:
+    """Yields the line on which each unit begins: the tree that XML is read into has none."""
+    line, at = 1, 0
+    for match in _UNIT.finditer(text):
+        line += text.count("\n", at, match.start())
+        at = match.start()
+        yield line
 
 
 def _tag(name: str) -> str:

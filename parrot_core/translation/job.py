@@ -18,12 +18,10 @@ from parrot_core.translation.journal import Journal
 from parrot_core.translation.limits import Budget, Gate, LimitReachedError, StoppedError
 from parrot_core.translation.output import LanguageSummary, write_output
 from parrot_core.translation.pipeline import Pipeline
-from parrot_core.translation.records import Spending
+from parrot_core.translation.records import JOURNAL_NAME, Spending
 from parrot_core.translation.segments import Segment, read_sources, segment_of
 from parrot_core.translation.settings import Settings
 from parrot_core.translation.workers import UnusableError, Worker
-
-JOURNAL_NAME = "journal.sqlite"
 
 _PROGRESS_SECONDS = 0.5
 _TURN_SECONDS = 0.0002
@@ -59,7 +57,7 @@ class Progress:
         pending: Segments that wait for people.
         failed: Segments without a translation in this run.
         answers: Answers got in this run.
-        cost: Billionths of a dollar that the job has cost so far.
+        cost: Billionths of a dollar that the job has cost so far, at most.
         failures: Failed requests of this run by reason.
         seconds: Time since the run began.
     """
@@ -144,6 +142,10 @@ def translate(
         RemoteError: if the service cannot be used; what was answered is kept.
         KeyboardInterrupt: after Ctrl-C, when what was under way has been kept.
     """
+    if image_root is not None and not worker.sees:
+        raise UsageError(
+            f"the backend {worker.name!r} cannot see pictures", hint="Leave out --with-image."
+        )
     if settings.source_language in languages:
         raise UsageError(
             f"{settings.source_language!r} is the language of the samples themselves",
@@ -253,7 +255,7 @@ class _Job:
         limits = self._limits
         budget = Budget(
             max_cost=limits.max_cost,
-            spent=journal.spending().cost,
+            spent=journal.spending().most,
             max_requests=limits.max_requests,
         )
         gate = Gate(
@@ -323,21 +325,27 @@ class _Job:
         async def work() -> None:
             while (item := await waiting.get()) is not None:
                 if not self._stopping(caller):
-                    await self._translate_one(*item, pipeline=pipeline, journal=journal)
+                    try:
+                        await self._translate_one(*item, pipeline=pipeline, journal=journal)
+                    except ParrotError as error:  # the journal cannot be written, a picture read
+                        caller.stop(error)
                 self._under_way.discard(item[0])
 
         async with asyncio.TaskGroup() as group:
             for _ in range(width):
                 group.create_task(work())
-            async for segment in self._segments(caller):
-                key = pipeline.key(segment)
-                if journal.is_final(key):
-                    self.progress.done += 1
-                elif key in self._under_way or key in self._lost:
-                    self.progress.total -= 1  # settled by its equal
-                else:
-                    self._under_way.add(key)
-                    await waiting.put((key, segment))
+            try:
+                async for segment in self._segments(caller):
+                    key = pipeline.key(segment)
+                    if journal.is_final(key):
+                        self.progress.done += 1
+                    elif key in self._under_way or key in self._lost:
+                        self.progress.total -= 1  # settled by its equal
+                    else:
+                        self._under_way.add(key)
+                        await waiting.put((key, segment))
+            except ParrotError as error:  # the file or a picture has changed since it was counted
+                caller.stop(error)
             for _ in range(width):
                 await waiting.put(None)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from parrot_core.errors import ParrotError, UsageError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.translation.records import Contribution, JournalReader, Task, open_database
 from parrot_core.translation.workers import Answer, Call
 
@@ -184,7 +184,7 @@ def _settle(futures: Sequence["asyncio.Future[None]"], problem: Exception | None
             future.set_result(None)
         else:
             future.set_exception(
-                ParrotError(
+                MissingError(
                     f"cannot write the journal: {problem}",
                     hint="Check the disk; what was written before is safe, so run it again then.",
                 )

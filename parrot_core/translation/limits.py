@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable
 
 _BACKOFF_FIRST = 0.5  # seconds
-_BACKOFF_MOST = 60.0
+_BACKOFF_MOST = 16.0
 
 
 class StoppedError(Exception):
@@ -119,7 +120,7 @@ class Gate:
 
 
 class Budget:
-    """Hard caps: a call is refused if its worst case would break one.
+    """Hard caps: no call is made whose worst case would break one.
 
     Args:
         max_cost: Billionths of a dollar for the whole job, or None.
@@ -136,24 +137,46 @@ class Budget:
         self.max_requests = max_requests
         self.requests = 0
         self._reserved = 0
+        self._excess = 1.0  # what calls cost, at most, over what their worker knew
+        self._under_way = 0
+        self._settled = asyncio.Event()
 
-    def reserve(self, ceiling: int) -> None:
-        """Sets aside the most that a call can cost.
+    async def reserve(self, ceiling: int) -> int:
+        """Sets aside the most that a call can cost, and returns how much that is.
+
+        Where what other calls have set aside leaves too little, it waits for them: they mostly cost
+        less in the end.
+
+        Args:
+            ceiling: The most it can cost, as far as the worker knows. Where a call has cost more
+                than that, more is set aside from then on.
 
         Raises:
-            LimitReachedError: if that is more than what is left.
+            LimitReachedError: if more is wanted than is left.
         """
-        if self.max_requests is not None and self.requests >= self.max_requests:
-            raise LimitReachedError(f"the cap of {self.max_requests:,} requests is reached")
-        if self.max_cost is not None and self.spent + self._reserved + ceiling > self.max_cost:
-            raise LimitReachedError("the next request could exceed the cap on costs")
+        while True:
+            if self.max_requests is not None and self.requests >= self.max_requests:
+                raise LimitReachedError(f"the cap of {self.max_requests:,} requests is reached")
+            most = math.ceil(ceiling * self._excess)
+            if self.max_cost is None or self.spent + self._reserved + most <= self.max_cost:
+                break
+            if not self._under_way:
+                raise LimitReachedError("the next request could exceed the cap on costs")
+            self._settled.clear()
+            await self._settled.wait()
         self.requests += 1
-        self._reserved += ceiling
+        self._reserved += most
+        self._under_way += 1
+        return most
 
-    def settle(self, ceiling: int, cost: int) -> None:
+    def settle(self, reserved: int, cost: int) -> None:
         """Replaces what was set aside by what it cost."""
-        self._reserved -= ceiling
+        if reserved and cost > reserved:
+            self._excess *= cost / reserved
+        self._reserved -= reserved
         self.spent += cost
+        self._under_way -= 1
+        self._settled.set()
 
 
 def backoff(tries: int, *, chance: random.Random) -> float:

@@ -2,19 +2,14 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from parrot_core.errors import MissingError, UsageError
+from parrot_core.languages import LANGUAGES, Language
 from parrot_core.translation.protection import spans
 from parrot_core.translation.workers import Answer, Call, UnusableError
-
-_FLORES = {
-    "en": "eng_Latn", "zh": "zho_Hans", "pt": "por_Latn", "ar": "arb_Arab", "tr": "tur_Latn",
-    "ru": "rus_Cyrl", "de": "deu_Latn", "es": "spa_Latn", "fr": "fra_Latn", "id": "ind_Latn",
-    "it": "ita_Latn", "ja": "jpn_Jpan", "ko": "kor_Hang", "hi": "hin_Deva", "vi": "vie_Latn",
-}  # fmt: skip
-"""NLLB's names of languages (FLORES-200)."""
 
 _SENTENCE = re.compile(r"(?<=[.!?…])\s+(?=[^\s])|(\n+)")
 _LONGEST_SENTENCE = 400  # tokens; the models were trained on sentences
@@ -45,6 +40,7 @@ class LocalWorker:
     name = "local"
     steps = frozenset({"draft"})
     repeatable = False
+    sees = False
 
     def __init__(
         self,
@@ -125,7 +121,7 @@ class LocalWorker:
             ][: self._batch_size]
             self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
             try:
-                texts = await asyncio.to_thread(self._translate_texts, batch)
+                texts = await asyncio.to_thread(self._translate_or_say_why, batch)
             except Exception as error:  # noqa: BLE001 - whoever waits raises it
                 for waiting in batch:
                     if not waiting.done.done():
@@ -134,6 +130,15 @@ class LocalWorker:
             for waiting, text in zip(batch, texts, strict=True):
                 if not waiting.done.done():
                     waiting.done.set_result(text)
+
+    def _translate_or_say_why(self, batch: list[_Waiting]) -> list[str]:
+        try:
+            return self._translate_texts(batch)
+        except (RuntimeError, IndexError) as error:  # no memory left; a tokenizer of another model
+            raise MissingError(
+                f"the model cannot translate: {str(error).splitlines()[0]}",
+                hint="Give a model that fits the device, with its own tokenizer, or --device cpu.",
+            ) from error
 
     def _translate_texts(self, batch: list[_Waiting]) -> list[str]:
         """Cuts texts into sentences and protected parts, translates the former, and joins all."""
@@ -177,32 +182,49 @@ class LocalWorker:
         self, texts: list[str], source: str, target: str
     ) -> tuple[list[str], dict[str, Any]]:
         """Tells the model the languages, in the way of its family."""
+        from transformers import M2M100Tokenizer
+
         tokenizer = self._tokenizer
         known = tokenizer.get_vocab()
         family = self._model.config.model_type
         if f"<2{target}>" in known:  # MADLAD-400
             return [f"<2{target}> {text}" for text in texts], {}
-        if _FLORES.get(target) in known:  # NLLB
-            tokenizer.src_lang = _FLORES[source]
-            return texts, {"forced_bos_token_id": known[_FLORES[target]]}
-        if f"__{target}__" in known:  # M2M-100
+        flores = {code: LANGUAGES[code].flores for code in (source, target)}
+        if known.keys() >= set(flores.values()):  # NLLB
+            tokenizer.src_lang = flores[source]
+            return texts, {"forced_bos_token_id": known[flores[target]]}
+        # M2M-100 keeps its languages out of its vocabulary.
+        if isinstance(tokenizer, M2M100Tokenizer) and tokenizer.lang_code_to_id.keys() >= {*flores}:
             tokenizer.src_lang = source
-            return texts, {"forced_bos_token_id": known[f"__{target}__"]}
-        if family == "marian":
-            three = _FLORES[target].split("_")[0]
-            marks = [token for token in known if token.startswith(">>")]
-            fitting = [mark for mark in marks if mark.strip("><").startswith((three, target))]
-            if marks and not fitting:
-                raise UsageError(
-                    f"the model does not translate into {target!r}",
-                    hint=f"It knows: {', '.join(sorted(marks)[:20])}.",
-                )
-            mark = f"{min(fitting)} " if fitting else ""
-            return [mark + text for text in texts], {}
+            return texts, {"forced_bos_token_id": tokenizer.get_lang_id(target)}
+        if family == "marian":  # Opus-MT; models of one target language have no marks
+            marks = sorted(token for token in known if token.startswith(">>"))
+            mark = _mark_of(LANGUAGES[target], marks) if marks else ""
+            return [f"{mark} {text}".strip() for text in texts], {}
         raise UsageError(
-            f"a model of type {family!r} does not say how to ask it for {target!r}",
-            hint="Known are NLLB, M2M-100, MADLAD-400 and Opus-MT models.",
+            f"the model (of type {family!r}) does not say how to ask it for {source} to {target}",
+            hint="Known are NLLB, M2M-100, MADLAD-400 and Opus-MT models, and what these speak.",
         )
+
+
+def _mark_of(language: Language, marks: Sequence[str]) -> str:
+    """Returns the mark (`>>tur<<`, `>>cmn_Hans<<`, `>>pt_BR<<`) that stands for a language.
+
+    Raises:
+        UsageError: if none does.
+    """
+    three, _, script = language.flores.partition("_")
+    codes = tuple(filter(None, (three, *language.other_codes, language.code)))
+    for name in (f"{code}{ending}" for ending in (f"_{script}", "") for code in codes):
+        if f">>{name}<<" in marks:
+            return f">>{name}<<"
+    for mark in marks:  # a region's, if there is no other
+        if mark.strip("><").partition("_")[0] in codes:
+            return mark
+    raise UsageError(
+        f"the model does not translate into {language.code!r}",
+        hint=f"It knows: {', '.join(marks[:20])}.",
+    )
 
 
 def _pieces(text: str) -> list[tuple[str, bool]]:

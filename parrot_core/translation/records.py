@@ -11,6 +11,9 @@ from typing import Any, Self
 from parrot_core.errors import UsageError
 from parrot_core.translation.workers import Answer
 
+JOURNAL_NAME = "journal.sqlite"
+"""The journal's file in the folder of its job."""
+
 FORMAT = 1
 """Version of the tables below, kept in the file."""
 
@@ -82,13 +85,28 @@ class Contribution:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spending:
-    """What a job has taken so far; `cost` is in billionths of a dollar."""
+    """What a job has taken so far; costs are in billionths of a dollar.
+
+    Attributes:
+        requests: Answers, those that could not be used among them.
+        prompt_tokens: Their questions' tokens.
+        completion_tokens: Their own tokens.
+        cost: What they cost.
+        without_price: Those of them whose price is not known.
+        lost: The most that answers cost, if they were charged, which never arrived.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: int = 0
     without_price: int = 0
+    lost: int = 0
+
+    @property
+    def most(self) -> int:
+        """The most that the job may have cost."""
+        return self.cost + self.lost
 
 
 class JournalReader:
@@ -198,12 +216,17 @@ class JournalReader:
             " SELECT prompt_tokens, completion_tokens, cost FROM failures"
             " WHERE completion_tokens + prompt_tokens > 0)"
         ).fetchone()
+        lost = self._reader.execute(
+            "SELECT coalesce(sum(cost), 0) FROM failures"
+            " WHERE prompt_tokens + completion_tokens = 0"
+        ).fetchone()
         return Spending(
             requests=row[0],
             prompt_tokens=row[1],
             completion_tokens=row[2],
             cost=row[3],
             without_price=row[4],
+            lost=lost[0],
         )
 
     def failures(self) -> dict[str, int]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.translation.exchange import WorkRow, read_rows, write_rows
 from parrot_core.translation.journal import Journal
-from parrot_core.translation.records import Contribution, Task
+from parrot_core.translation.records import JOURNAL_NAME, Contribution, JournalReader, Task
 from parrot_core.translation.workers import digest
 
 PEOPLE_STEPS = ("draft", "recheck", "refine", "vote", "review")
@@ -76,21 +77,35 @@ class StepStatus:
 
 
 def open_journal(folder: Path) -> Journal:
-    """Opens the journal of a job.
+    """Opens the journal of a job to write in it.
+
+    Raises:
+        MissingError: if there is none in the folder.
+        UsageError: if another process writes it.
+    """
+    return Journal(_journal_of(folder))
+
+
+def read_journal(folder: Path) -> JournalReader:
+    """Opens the journal of a job to read it, also while the job runs.
 
     Raises:
         MissingError: if there is none in the folder.
     """
-    path = folder / "journal.sqlite"
+    return JournalReader(_journal_of(folder))
+
+
+def _journal_of(folder: Path) -> Path:
+    path = folder / JOURNAL_NAME
     if not path.is_file():
         raise MissingError(
             f"no translation job in {folder}", hint="Give the --out of `parrot data translate`."
         )
-    return Journal(path)
+    return path
 
 
 def export_work(
-    journal: Journal,
+    journal: JournalReader,
     path: Path,
     *,
     step: str,
@@ -116,13 +131,11 @@ def export_work(
     """
     if step not in PEOPLE_STEPS:
         raise UsageError(f"no such step: {step!r}", hint=f"Steps: {', '.join(PEOPLE_STEPS)}.")
+    person = None if person is None else one_name(person)
     rows = []
     for task in journal.tasks(step=step, language=language):
         done = journal.contributions(task.row, task.hash)
-        if _is_settled(task, done) or (
-            person is not None
-            and (person in _authors(task) or person in [entry.person for entry in done])
-        ):
+        if _is_settled(task, done) or (person is not None and _has_done(person, task, done)):
             continue
         rows.append(
             WorkRow(
@@ -150,8 +163,7 @@ def import_work(journal: Journal, path: Path, *, person: str) -> ImportReport:
     Raises:
         MissingError, UsageError: if the file cannot be read, or the person has no name.
     """
-    if not person.strip() or "\n" in person:
-        raise UsageError("a contribution needs a name", hint="Give --person NAME.")
+    person = one_name(person)
     report = ImportReport()
     accepted: list[Contribution] = []
     seen: dict[str, int] = {}
@@ -188,6 +200,18 @@ def import_work(journal: Journal, path: Path, *, person: str) -> ImportReport:
     return report
 
 
+def one_name(person: str) -> str:
+    """Returns a person's name in one spelling, so that nobody is two by a space or an accent.
+
+    Raises:
+        UsageError: if there is no name.
+    """
+    name = " ".join(unicodedata.normalize("NFC", person).split())
+    if not name:
+        raise UsageError("a contribution needs a name", hint="Give --person NAME.")
+    return name
+
+
 def _problem(
     journal: Journal,
     task: Task | None,
@@ -205,16 +229,16 @@ def _problem(
     if row.row in seen:
         return "duplicate", f"row {row.row} stands on line {seen[row.row]} already"
     done = journal.contributions(task.row, task.hash)
-    if person in [entry.person for entry in done]:
+    if _is_among(person, (entry.person for entry in done)):
         return "duplicate", f"{person} has done row {row.row} already"
+    if _is_among(person, _authors(task)):
+        return "own", f"{person} wrote one of the versions of row {row.row}"
     if _is_settled(task, done):
         return "settled", f"row {row.row} needs nobody any more"
     if task.step != "vote":
         if answer.strip() == "=" and not task.texts:
             return "unreadable", f"row {row.row} has no translation that could stay as it is"
         return None
-    if person in _authors(task):
-        return "own", f"{person} wrote one of the versions of row {row.row}"
     number = answer.strip()
     if not number.isdecimal() or not 1 <= int(number) <= len(task.texts):
         return "unreadable", f"{answer!r:.40} is no number from 1 to {len(task.texts)}"
@@ -245,6 +269,14 @@ def _authors(task: Task) -> set[str]:
     )
 
 
+def _has_done(person: str, task: Task, done: Sequence[Contribution]) -> bool:
+    return _is_among(person, _authors(task)) or _is_among(person, (part.person for part in done))
+
+
+def _is_among(person: str, people: Iterable[str]) -> bool:
+    return person.casefold() in {name.casefold() for name in people}
+
+
 def _is_settled(task: Task, done: Sequence[Contribution]) -> bool:
     return len(done) >= task.needed and not (task.step == "vote" and _is_tied(done))
 
@@ -254,7 +286,7 @@ def _is_tied(votes: Sequence[Contribution]) -> bool:
     return len(ranked) == 2 and ranked[0] == ranked[1]
 
 
-def status(journal: Journal) -> dict[str, dict[str, StepStatus]]:
+def status(journal: JournalReader) -> dict[str, dict[str, StepStatus]]:
     """Returns how far people are, by language and step."""
     found: dict[str, dict[str, StepStatus]] = defaultdict(dict)
     votes: dict[str, list[list[int]]] = defaultdict(list)

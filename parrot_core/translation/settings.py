@@ -49,6 +49,8 @@ class Settings:
             raise UsageError(
                 f"no such policy: {self.on_flag!r}", hint=f"Give one of {', '.join(ON_FLAG)}."
             )
+        if not all(self.models):
+            raise UsageError("a model without a name", hint="Give --model NAME.")
         unknown = [step for step in (*self.steps, *self.human) if step not in STEPS]
         if unknown:
             raise UsageError(f"no such step: {unknown[0]!r}", hint=f"Steps: {', '.join(STEPS)}.")
@@ -66,6 +68,11 @@ class Settings:
                 f"{self.candidates} refinements and no vote among them",
                 hint="Add vote, or set --candidates 1.",
             )
+
+    @property
+    def models(self) -> frozenset[str]:
+        """The models that do steps; none where people do them all."""
+        return frozenset(self.model_of(step) for step in self.steps if step not in self.human)
 
     def model_of(self, step: str) -> str:
         """Returns who does a step, as provenance states it."""

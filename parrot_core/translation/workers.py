@@ -105,13 +105,22 @@ class TransientError(Exception):
     Attributes:
         reason: `429`, `500`, `timeout`, `connection`, …: what failures are counted by.
         retry_after: Seconds that the server asks to wait, or None.
+        lost: Whether an answer may have been made, and charged, that never arrived.
     """
 
-    def __init__(self, reason: str, message: str, *, retry_after: float | None = None) -> None:
-        """Keeps the reason and how long to wait."""
+    def __init__(
+        self, reason: str, message: str, *, retry_after: float | None = None, lost: bool = False
+    ) -> None:
+        """Keeps the reason, how long to wait, and whether it may be charged."""
         super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
+        self.lost = lost
+
+    @property
+    def busy(self) -> bool:
+        """Whether the service is there, and only asks to come back later."""
+        return self.reason == "429" or self.retry_after is not None
 
 
 class RejectedError(Exception):
@@ -139,6 +148,9 @@ class Worker(Protocol):
     repeatable: bool
     """Whether asking again can bring another answer (a greedy local model repeats itself)."""
 
+    sees: bool
+    """Whether it looks at the picture of a call."""
+
     def parameters(self, step: str, *, candidate: int, text: str) -> dict[str, Any]:
         """Returns the parameters of a call that can change its answer."""
         ...
@@ -165,3 +177,29 @@ class Worker(Protocol):
     async def close(self) -> None:
         """Lets go of connections and models."""
         ...
+
+
+class NoWorker:
+    """No model: the worker of a job in which people do every step."""
+
+    name = "human"
+    steps: frozenset[str] = frozenset()
+    repeatable = False
+    sees = False
+
+    def parameters(self, step: str, *, candidate: int, text: str) -> dict[str, Any]:
+        """Returns no parameters."""
+        del step, candidate, text
+        return {}
+
+    def ceiling(self, call: Call, *, tries: int) -> int:
+        """Returns 0: what people are paid is not counted here."""
+        del call, tries
+        return 0
+
+    async def answer(self, call: Call, *, tries: int) -> Answer:
+        """Is never asked: it can do no step."""
+        raise NotImplementedError(f"nobody to ask for {call.step}, {tries} tries ago or now")
+
+    async def close(self) -> None:
+        """Has nothing to let go of."""

@@ -1,8 +1,9 @@
 """What holds after `kill -9` of a training run's whole process tree, at random and while it saves.
 
-Run with `python tests/benchmarks/kills.py [--processes N] [--kills N] [--steps N]`. One run goes
-through undisturbed; another is killed again and again, every second time while a checkpoint is
-being written, and resumed until it ends. Prints one JSON line: what of log and weights is equal.
+Run with `python tests/benchmarks/kills.py [--processes N] [--zero 2|3] [--kills N] [--steps N]`.
+One run goes through undisturbed; another is killed again and again, every second time while a
+checkpoint is being written, and resumed until it ends. Prints one JSON line: what of log and
+weights is equal.
 """
 
 import argparse
@@ -114,6 +115,7 @@ def compare(whole: Path, killed: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--zero", type=int, default=3, help="of several processes")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
@@ -125,7 +127,7 @@ def main() -> None:
         run(recipe, 1, folder / "start", "--processes", "1")
         extra = [
             *("--processes", str(options.processes), "--init-from", str(folder / "start")),
-            *("--set", f"stage2.steps={options.steps}"),
+            *("--set", f"stage2.steps={options.steps}", "--set", f"stage2.zero={options.zero}"),
         ]
         run(recipe, 2, folder / "whole", *extra)
         output, at_saves, cut_off = folder / "killed", 0, 0
@@ -142,6 +144,7 @@ def main() -> None:
             json.dumps(
                 {
                     "processes": options.processes,
+                    "zero": options.zero if options.processes > 1 else 0,
                     "kills": cut_off,
                     "left_a_half_written_checkpoint": at_saves,
                     **compare(folder / "whole", output),

@@ -133,6 +133,18 @@ def test_what_is_missing_has_exit_code_3(arguments, problem, tmp_path):
     assert result.returncode == 3
 
 
+def test_a_path_that_cannot_be_used_is_one_line_and_a_hint(tmp_path):
+    turns = [{"from": "human", "value": "A house."}, {"from": "gpt", "value": "A car."}]
+    source = tmp_path / "in.json"
+    source.write_text(json.dumps([{"id": "1", "conversations": turns}]))
+    result = program("data", "split", source, "--to", "tr=1", "--out", source, folder=tmp_path)
+    assert result.returncode == 3
+    assert result.stderr.splitlines() == [
+        f"error: File exists: {source}",
+        "hint: Check the path, its permissions and the disk.",
+    ]
+
+
 def test_debug_shows_the_traceback(tmp_path):
     arguments = ["--debug", "train", "--stage", "1", "--recipe", "no.toml"]
     result = program(*arguments, folder=tmp_path)
@@ -155,6 +167,21 @@ def run(monkeypatch, tmp_path, capsys):
         return caught.value.code or 0, said.out, said.err
 
     return run
+
+
+def test_a_language_of_ones_own_is_as_good_as_any(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        '[qu]\nname = "Quechua"\nnative_name = "Runasimi"\nyes = "Arí"\nno = "Manam"\n'
+        'answer_request = "Runasimipi kutichiy."\n',
+        encoding="utf-8",
+    )
+    recipe = TINY.read_text(encoding="utf-8").replace('"ru"]', '"ru", "qu"]')
+    (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
+    result = program("recipe", "check", "recipe.toml", folder=tmp_path)
+    assert result.returncode == 1
+    assert "unknown language 'qu'" in result.stdout
+    result = program("--languages", "mine.toml", "recipe", "check", "recipe.toml", folder=tmp_path)
+    assert "unknown language" not in result.stdout + result.stderr
 
 
 @pytest.fixture

@@ -9,15 +9,10 @@ from typer.testing import CliRunner
 
 from parrot_cli.data_demo import demo
 from parrot_core.data.cache import CACHE_VARIABLE, default_cache
-from parrot_core.data.emoji import build, settings
-from parrot_core.data.emoji.materials import STYLES, Annotation, CatalogueEntry, Materials
+from parrot_core.data.emoji import settings
 from parrot_core.data.emoji.settings import ConceptSettings, DemoSettings
-from parrot_core.data.emoji.sources import SOURCES
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.languages import PAPER_LANGUAGES
-
-CONCEPTS = 210  # the default benchmark asks about 200
-DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M1 1h{}v3z"/></svg>'
 
 
 def run(*arguments, **environment):
@@ -27,48 +22,13 @@ def run(*arguments, **environment):
     return CliRunner().invoke(app, list(map(str, arguments)), env=variables)
 
 
-@pytest.fixture
-def packages(monkeypatch):
-    """Stands in for the packages, which the network and pinned hashes keep out of a test."""
-    keys = [f"{number:x}" for number in range(0x1F300, 0x1F300 + CONCEPTS)]
-    groups = ("animals-nature", "food-drink", "travel-places", "activities", "objects")
-    names = {key: Annotation(name=f"thing{key}", keywords=()) for key in keys}
-    asked = []
-
-    def load_materials(cache, *, languages):
-        asked.append(cache)
-        return Materials(
-            catalogue=[
-                CatalogueEntry(codepoints=key, group=groups[i % 5], subgroup="thing")
-                for i, key in enumerate(keys)
-            ],
-            annotations={
-                code: {
-                    # a name of letters and digits would be too long for a Chinese one
-                    key: Annotation(name=chr(0x4E00 + i), keywords=()) if code == "zh" else row
-                    for i, (key, row) in enumerate(names.items())
-                }
-                for code in languages
-            },
-            artwork={
-                style: {key: DRAWING.format(1 + i % 7) for i, key in enumerate(keys)}
-                for style in STYLES
-            },
-            sources=SOURCES,
-            notices={},
-        )
-
-    monkeypatch.setattr(build, "load_materials", load_materials)
-    return asked
-
-
 def test_the_set_is_written_and_summed_up(packages, tmp_path):
     done = run("--output", tmp_path / "set", "--cache", tmp_path / "cache")
     assert done.exit_code == 0, done.output
-    assert packages == [tmp_path / "cache"]
-    assert f"{CONCEPTS} concepts, {CONCEPTS * 4} pictures" in done.stdout
+    assert packages.caches == [tmp_path / "cache"]
+    assert f"{packages.concepts} concepts, {packages.concepts * 4} pictures" in done.stdout
     assert "test on noto, per language: 200 naming questions, 200 Yes/No pairs" in done.stdout
-    assert f"pictures drawn: {CONCEPTS * 4} of {CONCEPTS * 4}" in done.stderr
+    assert f"pictures drawn: {packages.concepts * 4} of {packages.concepts * 4}" in done.stderr
     manifest = json.loads((tmp_path / "set" / "manifest.json").read_text(encoding="utf-8"))
     for code in PAPER_LANGUAGES:
         assert str(manifest["counts"]["samples"]["stage2"]["by_language"][code]) in done.stdout
@@ -78,12 +38,20 @@ def test_json_on_stdout_is_the_manifest_without_hashes(packages, tmp_path, monke
     small = {"concepts": ConceptSettings(limit=9), "naming_questions": 8, "yes_no_pairs": 8}
     monkeypatch.setattr(settings, "DemoSettings", partial(DemoSettings, **small))
     done = run("--output", tmp_path / "set", "--json", "--seed", 3, PARROT_CACHE=tmp_path / "mine")
-    assert packages == [tmp_path / "mine"]
+    assert packages.caches == [tmp_path / "mine"]
     printed = json.loads(done.stdout)
     manifest = json.loads((tmp_path / "set" / "manifest.json").read_text(encoding="utf-8"))
     del manifest["files"]
     assert printed == {"folder": str(tmp_path / "set"), **manifest}
     assert printed["seed"] == 3
+
+
+def test_a_style_to_choose_settings_on_is_left_out_of_training(packages, tmp_path):
+    done = run("--output", tmp_path / "set", "--validation-style", "fluent")
+    assert done.exit_code == 0, done.output
+    assert "validation on fluent, per language: 200 naming questions" in done.stdout
+    assert "trained on: openmoji, twemoji\n" in done.stdout
+    assert (tmp_path / "set" / "benchmarks" / "validation" / "emoji_naming_tr.tsv").is_file()
 
 
 def test_an_occupied_folder_is_refused(tmp_path):

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from parrot_cli.data import app
 from parrot_core.errors import UsageError
+from parrot_core.translation.journal import Journal
 from tests.translation_server import TranslationServer, sentence
 
 
@@ -54,6 +55,13 @@ def test_a_dry_run_asks_nothing_and_estimates(source: Path):
     tokens = found["prompt_tokens"] * 10 + found["completion_tokens"] * 30
     assert found["dollars"] == pytest.approx(tokens / 1e6)
     assert not out.exists()
+
+
+def test_all_are_the_papers_languages_but_the_samples_own(source: Path):
+    options = ["--out", source.parent / "out", "--dry-run", "--json", "--steps", "draft"]
+    for language, others in (("en", 5), ("de", 6)):
+        job = ["translate", source, "--to", "all", "--from", language, *options]
+        assert json.loads(run(*job).stdout)["requests"] == 6 * others
 
 
 def test_a_dry_run_counts_what_the_journal_has_and_what_the_next_run_will_ask(source: Path):
@@ -117,6 +125,12 @@ def test_a_cap_without_a_price_is_held_with_the_dearest_and_says_so(source: Path
         (["--parameters", "[1]"], "no object of parameters"),
         (["--backend", "magic"], "no such backend"),
         (["--to", "en"], "language of the samples themselves"),
+        (["--model", ""], "a model without a name"),
+        (["--steps", ""], "no such step: ''"),
+        (["--price", "other=1,2"], "no step asks 'other'"),
+        (["--base-url", "me:secret@host"], "a name or password in it"),
+        (["--backend", "local"], "no model to translate with"),
+        (["--backend", "human", "--with-image"], "cannot see pictures"),
     ],
 )
 def test_wrong_options_are_errors_of_the_user(source: Path, options: list[str], words: str):
@@ -124,6 +138,71 @@ def test_wrong_options_are_errors_of_the_user(source: Path, options: list[str], 
     result = run(*arguments, "--base-url", "http://127.0.0.1:9/v1", *options)
     assert isinstance(result.exception, UsageError)
     assert words in result.exception.problem
+
+
+def test_a_key_is_one_line_without_what_surrounds_it(source: Path, monkeypatch):
+    options = ["--to", "tr", "--out", source.parent / "out", "--model", "m", "--steps", "draft"]
+    with TranslationServer(keep_bodies=True) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\n")
+        assert run("translate", source, *options, "--base-url", server.url).exit_code == 0
+        assert server.headers[0]["authorization"] == "Bearer sk-secret"
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-secret\nX-Other: 1")
+        result = run("translate", source, *options, "--base-url", server.url)
+    assert isinstance(result.exception, UsageError)
+    assert "line break" in result.exception.problem
+    assert "sk-secret" not in result.exception.problem
+
+
+def test_each_model_has_its_price(source: Path):
+    out = source.parent / "out"
+    options = ["--to", "tr", "--out", out, "--step-model", "vote=judge", "--json"]
+    prices = ["--price", "1,2", "--price", "judge=10,20"]
+    with TranslationServer() as server:
+        where = ["--base-url", server.url, "--model", "m"]
+        estimated = json.loads(
+            run("translate", source, *options, *prices, *where, "--dry-run").stdout
+        )
+        report = json.loads(run("translate", source, *options, *prices, *where).stdout)
+    per_answer = (100 * 1 + 20 * 2) / 1e6
+    assert report["all_runs"]["dollars"] == pytest.approx(6 * (5 * per_answer + 10 * per_answer))
+    steps = estimated["steps"]
+    assert estimated["dollars"] == pytest.approx(
+        sum(
+            (part["prompt_tokens"] + 2 * part["completion_tokens"]) * (10 if step == "vote" else 1)
+            for step, part in steps.items()
+        )
+        / 1e6
+    )
+
+
+def test_people_alone_translate_without_any_service(source: Path):
+    out = source.parent / "out"
+    job = [
+        "translate",
+        source,
+        "--to",
+        "tr",
+        "--out",
+        out,
+        "--backend",
+        "human",
+        "--candidates",
+        "1",
+    ]
+    assert run(*job, "--json").exit_code == 1
+    for step, answer in (("draft", "Bu bir resim {0}."), ("refine", "=")):
+        table = source.parent / f"{step}.jsonl"
+        assert (
+            f"6 rows to {step}"
+            in run("review", "export", out, "--step", step, "--out", table).stdout
+        )
+        rows = [json.loads(line) for line in table.read_text().splitlines()]
+        table.write_text(
+            "\n".join(json.dumps(row | {"answer": answer.format(n)}) for n, row in enumerate(rows))
+        )
+        assert run("review", "import", out, table, "--person", "ayşe").exit_code == 0
+        finished = run(*job, "--json")
+    assert json.loads(finished.stdout)["languages"]["tr"]["samples"] == 3
 
 
 def test_review_from_export_to_status_through_the_commands(source: Path):
@@ -150,7 +229,8 @@ def test_review_from_export_to_status_through_the_commands(source: Path):
         assert refused.exit_code == 1
         assert "duplicate" in refused.stdout
         assert run(*job).exit_code == 0
-    status = json.loads(run("review", "status", out, "--json").stdout)
+    with Journal(out / "journal.sqlite"):  # as while the job runs
+        status = json.loads(run("review", "status", out, "--json").stdout)
     assert status["tr"]["refine"]["settled"] == 6
 
 
@@ -177,9 +257,11 @@ def test_a_benchmark_is_built_from_a_table(source: Path):
     out = source.parent / "out"
     with TranslationServer() as server:
         options = ["--base-url", server.url, "--model", "m", "--steps", "draft", "--json"]
-        result = run(
-            "build-benchmark", table, "--name", "mine", "--to", "tr", "--out", out, *options
-        )
+        build = ["build-benchmark", table, "--name", "mine", "--to", "tr", "--out", out, *options]
+        estimated = json.loads(run(*build, "--dry-run").stdout)
+        assert (estimated["requests"], server.requests, out.exists()) == (6, 0, False)
+        result = run(*build)
+        assert server.requests == 6
     report = json.loads(result.stdout)
     assert (report["entries"], report["rows"]) == (3, 6)
     assert Path(report["tables"]["tr"]).is_file()

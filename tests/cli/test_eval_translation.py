@@ -27,7 +27,7 @@ class Translations(TranslationServer):
         self.texts = Counter()
         self.lost = None
 
-    def special(self, body, headers):  # noqa: ARG002 - the server's signature
+    def special(self, body, headers):
         if self.requests == self.refuse_at:
             return 401, {"error": {"message": "no such key"}}
         system, user = (message["content"] for message in body["messages"][:2])

@@ -1,7 +1,7 @@
 """What a recipe may say about the picture-text set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from parrot_core.data.emoji.concepts import NOUN_GROUPS
 from parrot_core.data.emoji.materials import STYLES
@@ -96,6 +96,11 @@ class DemoSettings:
         held_out = (self.validation_style, self.test_style)
         return (*self.training_styles, *(style for style in held_out if style is not None))
 
+    def validated_on(self, style: str) -> "DemoSettings":
+        """These settings with one training style less: the one that settings are chosen on."""
+        others = tuple(other for other in self.training_styles if other != style)
+        return replace(self, training_styles=others, validation_style=style)
+
     def _faults_of_styles(self) -> list[str]:
         faults = [
             f"unknown style {style!r} (known: {', '.join(STYLES)})"
@@ -151,7 +156,3 @@ class DemoSettings:
         if self.context_size < 1:
             faults.append(f"context_size = {self.context_size}, must be at least 1")
         return faults
-
-
-CHOOSING = DemoSettings(training_styles=("openmoji", "twemoji"), validation_style="fluent")
-"""The roles with which settings are chosen; the test style stays untouched."""

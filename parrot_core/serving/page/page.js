@@ -5,6 +5,8 @@
 const at = (id) => document.getElementById(id);
 const svgSpace = "http://www.w3.org/2000/svg";
 const firstLanguages = ["en", "zh", "pt", "ar", "tr", "ru"];
+// Okabe and Ito's palette, made for colour-blind readers, without its black.
+const expertColours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"];
 
 let model = null; // as /v1/models describes it
 let languages = new Map();
@@ -52,8 +54,24 @@ async function loadModel() {
     return option;
   }));
   at("language").value = languages.has(before) ? before : "en";
+  propose();
   at("key-row").hidden = true;
   say("");
+}
+
+// Questions to begin with, in the language of the answer.
+function propose() {
+  const language = languages.get(at("language").value);
+  at("proposals").lang = language.code;
+  at("proposals").dir = language.right_to_left ? "rtl" : "ltr";
+  at("proposals").replaceChildren(...language.questions.map((question) => {
+    const button = element("button", { type: "button" }, question);
+    button.addEventListener("click", () => {
+      at("question").value = question;
+      ask();
+    });
+    return element("li", {}, button);
+  }));
 }
 
 function rank(row) {
@@ -81,8 +99,9 @@ function usePicture(file) {
     at("preview").src = picture.url;
     at("preview").alt = picture.name;
     at("preview").hidden = false;
+    at("icon").toggleAttribute("hidden", true);
     at("remove").hidden = false;
-    at("invitation").textContent = `${picture.name}; drop or choose another to change it`;
+    at("invitation").textContent = `${picture.name}: drop or choose another to change it`;
     at("status").textContent = `${picture.name} is shown with the next question`;
     say("");
     at("question").focus();
@@ -94,6 +113,7 @@ function removePicture() {
   picture = null;
   at("file").value = "";
   at("preview").hidden = true;
+  at("icon").toggleAttribute("hidden", false);
   at("remove").hidden = true;
   at("invitation").textContent = "Drop a picture here, paste one, or choose a file";
 }
@@ -114,6 +134,16 @@ function element(name, properties, ...children) {
   return made;
 }
 
+// Whether the end of the conversation is in sight, so that it should stay there as it grows.
+function isAtEnd() {
+  const page = document.scrollingElement;
+  return page.scrollHeight - page.scrollTop - page.clientHeight < 80;
+}
+
+function scrollToEnd() {
+  document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+}
+
 function drawTurn(question, language, shown) {
   const asked = element("p", { className: "asked", dir: "auto" });
   if (shown) asked.append(element("img", { src: shown.url, alt: shown.name }));
@@ -126,31 +156,35 @@ function drawTurn(question, language, shown) {
   answer.setAttribute("aria-busy", "true");
   const turn = element("li", {}, asked, answer);
   at("turns").append(turn);
-  turn.scrollIntoView({ block: "nearest" });
+  scrollToEnd();
   return { turn, answer };
 }
 
+function shape(name, attributes, ...children) {
+  const made = document.createElementNS(svgSpace, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
+  made.append(...children);
+  return made;
+}
+
+// A bar for each expert; the dashed line is the share that each would have if all were alike.
 function drawRouting(turn, weights) {
   const most = Math.max(...weights);
+  const fair = 100 / weights.length / most;
   const rows = weights.map((weight, number) => {
     const name = model.parrot.experts[number];
-    const bar = document.createElementNS(svgSpace, "svg");
-    bar.setAttribute("viewBox", "0 0 100 10");
-    bar.setAttribute("preserveAspectRatio", "none");
-    bar.setAttribute("aria-hidden", "true");
-    const length = document.createElementNS(svgSpace, "rect");
-    length.setAttribute("width", String(100 * weight / most));
-    length.setAttribute("height", "10");
-    bar.append(length);
+    const colour = expertColours[number % expertColours.length];
+    const bar = shape("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": true },
+      shape("rect", { width: 100 * weight / most, height: 10, fill: colour }),
+      shape("line", { x1: fair, x2: fair, y2: 10 }));
     return element("tr", {},
       element("th", { scope: "row" }, `Expert ${number + 1}${name ? ` (${name})` : ""}`),
       element("td", {}, bar),
       element("td", {}, `${(100 * weight).toFixed(1)} %`));
   });
-  turn.append(element("div", { className: "routing" },
-    element("table", {},
-      element("caption", {}, "Which experts looked at the picture for this question"),
-      element("tbody", {}, ...rows))));
+  turn.append(element("table", { className: "routing" },
+    element("caption", {}, "Which experts looked at the picture for this question"),
+    element("tbody", {}, ...rows)));
 }
 
 function remark(turn, text) {
@@ -213,6 +247,7 @@ async function ask() {
     at("question").value = "";
     for await (const event of events(response.body)) {
       if (event.error) throw new Error(event.error.message);
+      const follows = isAtEnd();
       const choice = event.choices[0];
       const routing = event.parrot && event.parrot.routing;
       if (routing && routing.length) drawRouting(turn, routing[routing.length - 1]);
@@ -226,6 +261,7 @@ async function ask() {
       if (spoken && spoken !== language.code) {
         remark(turn, `Answered in ${languages.get(spoken).name}, not ${language.name}.`);
       }
+      if (follows) scrollToEnd();
     }
   } catch (error) {
     stopped = error.name === "AbortError";
@@ -264,6 +300,7 @@ document.addEventListener("keydown", (event) => {
 at("stop").addEventListener("click", () => running && running.abort());
 at("anew").addEventListener("click", startAnew);
 at("remove").addEventListener("click", removePicture);
+at("language").addEventListener("change", propose);
 at("file").addEventListener("change", () => usePicture(at("file").files[0]));
 at("key").addEventListener("change", () => loadModel().catch((error) => say(error.message)));
 for (const kind of ["dragenter", "dragover"]) {

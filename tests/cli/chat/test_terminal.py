@@ -3,8 +3,6 @@
 import base64
 import io
 import re
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -17,7 +15,12 @@ from prompt_toolkit.output import DummyOutput
 from rich.console import Console
 
 from parrot_cli.chat import reading
-from parrot_cli.chat.right_to_left import AnswerWriter, arrange, terminal_arranges
+from parrot_cli.chat.right_to_left import (
+    AnswerWriter,
+    arrange,
+    arrange_lines,
+    terminal_arranges,
+)
 from parrot_cli.chat.routing_bar import routing_bar
 from parrot_cli.chat.thumbnails import read_protocol, thumbnail
 from parrot_core.languages import LANGUAGES
@@ -47,8 +50,13 @@ def screen(text, width):
     return ["".join(row).rstrip() for row in rows]
 
 
-def write(pieces, *, width=40, arranges=True):
-    out = io.StringIO()
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def write(pieces, *, width=40, arranges=True, out=None):
+    out = out or io.StringIO()
     writer = AnswerWriter(out, arranges=arranges, width=lambda: width)
     for piece in pieces:
         writer.write(piece)
@@ -83,10 +91,25 @@ def test_a_row_that_begins_with_a_foreign_word_runs_as_its_paragraph_does():
     assert rows[1].startswith(" ")
 
 
+def test_each_line_of_a_question_is_arranged_by_itself():
+    arranged = arrange(ARABIC, from_right=True, width=0)
+    assert arrange_lines(f"What is it?\n{ARABIC}") == f"What is it?\n{arranged}"
+
+
 def test_left_to_right_text_is_written_as_it_comes():
     text = "A large butterfly\nwith blue wings, and much more to be said of it than fits"
     assert "".join(write([text[:9], text[9:]], arranges=True)) == text.replace("\n", "")
     assert write(list(ARABIC), arranges=False) == [ARABIC, ""]
+
+
+@pytest.mark.parametrize("arranges", [True, False])
+def test_an_answer_cannot_command_the_terminal_but_goes_into_a_pipe_as_it_is(arranges):
+    answer = "a\x1b[2Jb\r\n\x9b1mc\x07\td"
+    drawn = "".join(write(list(answer), arranges=arranges, out=Terminal()))
+    assert drawn == "a␛[2Jb�1mc␇    d"
+    piped = io.StringIO()
+    write(list(answer), arranges=False, out=piped)
+    assert piped.getvalue() == f"{answer}\n"
 
 
 @pytest.mark.parametrize(
@@ -195,25 +218,30 @@ def test_sixel_draws_the_picture(picture):
 
 
 @pytest.fixture
-def enter(monkeypatch, tmp_path):
-    """Types keys and returns the questions that come of them."""
+def reminded():
+    """What the user was told while typing."""
+    return []
+
+
+@pytest.fixture
+def enter(monkeypatch, tmp_path, reminded):
+    """Types keys, further ones after each question, and returns the questions."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
     def enter(*typed):
         with create_pipe_input() as source, create_app_session(source, DummyOutput()):
             monkeypatch.setattr(reading, "create_input", lambda **_: source)
             monkeypatch.setattr(reading.os, "isatty", lambda _: True)
-
-            def type_slowly():
-                for keys in typed:  # earlier lines are looked up between keys
-                    source.send_text(keys)
-                    time.sleep(0.5)
-
-            hands = threading.Thread(target=type_slowly)
-            hands.start()
+            questions = []
+            waiting = list(typed)
+            source.send_text(waiting.pop(0))
             commands = ("/lang", "/image", "/retry")
-            questions = list(reading.questions_from_terminal(commands, status=lambda: "status"))
-            hands.join()
+            for question in reading.questions_from_terminal(
+                commands, status=lambda: "status", remind=reminded.append
+            ):
+                questions.append(question)
+                if waiting:
+                    source.send_text(waiting.pop(0))
             return questions
 
     return enter
@@ -232,15 +260,15 @@ def test_enter_sends_and_alt_enter_or_a_backslash_begins_a_line(enter):
 
 
 def test_lines_are_edited_and_earlier_ones_come_back(enter):
-    asked = enter("wat?\x1b[D\x1b[D\x1b[Dh\r", UP, "!\r", LEAVE)
+    asked = enter("wat?\x1b[D\x1b[D\x1b[Dh\r", UP + "!\r", LEAVE)
     assert asked == ["what?", "what?!"]
     # The newest first, in another session too.
     assert list(reading.earlier_lines().load_history_strings()) == ["what?!", "what?"]
 
 
-def test_ctrl_c_clears_the_line_and_stays(enter, capsys):
+def test_ctrl_c_clears_the_line_and_stays(enter, reminded):
     assert enter("half a\x03whole\r" + LEAVE) == ["whole"]
-    assert "Ctrl-D or /quit leaves" in capsys.readouterr().err
+    assert reminded == ["Ctrl-D or /quit leaves"]
 
 
 def test_pasted_lines_stay_together(enter):

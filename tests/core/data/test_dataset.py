@@ -94,6 +94,23 @@ def test_named_data_sets_have_their_own_images_weights_and_counts(root, tiny):
     assert sorted(first) == list(range(10))
 
 
+def test_samples_that_state_no_language_are_in_their_data_sets(root, tiny):
+    tiny.image(0).save(root / "same.png")
+    stated = record("2", image="same.png") | {"language": "tr"}
+    write(root, "one.jsonl", [record("1", image="same.png"), stated])
+    write(root, "two.jsonl", [record("3", image="same.png")])
+    samples = SampleSet(
+        [
+            DataSource(name="one", file=root / "one.jsonl", images=root, language="zh"),
+            DataSource(name="two", file=root / "two.jsonl", images=root),
+        ],
+        root=root,
+    )
+    assert [samples[at].language for at in range(3)] == ["zh", "tr", None]
+    assert [sample.language for sample in samples] == ["zh", "tr", None]
+    assert samples.languages() == {"zh": 1, "tr": 1}
+
+
 def bad_file(root):
     """Of six records 2 has no words, 4 no picture."""
     records = [record(str(n), image="a.png") for n in range(6)]

@@ -1,4 +1,5 @@
 import ipaddress
+import socket
 
 import pytest
 
@@ -27,6 +28,25 @@ def test_private_addresses_are_not_even_asked(picture_server):
     with pytest.raises(UsageError, match="an address on a private network"):
         fetch_image(f"http://localhost:{port}a.png", FetchLimits())
     assert picture_server.asked == []
+
+
+def test_a_public_name_of_a_private_address_is_refused_before_it_is_asked(
+    picture_server, monkeypatch
+):
+    """Whoever owns a domain can let its names point anywhere, and elsewhere the next moment."""
+    port = int(picture_server.url("/").split(":")[2].strip("/"))
+    resolve = socket.getaddrinfo
+
+    def rebind(host, *arguments, **options):
+        named = "127.0.0.1" if host == "pictures.example" else host
+        return resolve(named, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebind)
+    url = f"http://pictures.example:{port}/a.png"
+    with pytest.raises(UsageError, match="an address on a private network"):
+        fetch_image(url, FetchLimits(seconds=5))
+    assert picture_server.asked == []
+    assert fetch_image(url, OPEN) == picture_server.png
 
 
 def test_redirects_to_private_addresses_are_not_followed(picture_server, monkeypatch):
@@ -61,6 +81,9 @@ def test_redirects_to_private_addresses_are_not_followed(picture_server, monkeyp
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::5db8:d822", True),
         ("2002:7f00:1::", False),
+        ("::127.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("2001:0:5db8:d822::", False),
     ],
 )
 def test_which_addresses_are_public(address, public):
@@ -91,7 +114,17 @@ def test_what_comes_too_slowly_is_given_up(picture_server):
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.org/a.png", "http://", "http://x:99999/a", "http://me:pw@example.org/a"]
+    "url",
+    [
+        "ftp://example.org/a.png",
+        "http://",
+        "http://x:99999/a",
+        "http://me:pw@example.org/a",
+        "http://2130706433/a.png",
+        "http://0177.0.0.1/a.png",
+        "http://127.1/a.png",
+        "http://0/a.png",
+    ],
 )
 def test_what_is_no_address_of_a_picture_is_said(url):
     with pytest.raises(UsageError, match="address of a picture"):

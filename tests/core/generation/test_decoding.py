@@ -34,6 +34,20 @@ def test_rows_of_a_batch_end_as_they_would_alone(parrot, tiny, make_row):
             assert weights == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_row_hears_of_its_end_while_others_go_on(parrot, make_row):
+    long = make_row("What?", 0, max_new_tokens=12)
+    seen = []
+
+    class Short(Row):
+        def on_end(self):
+            seen.append(len(long.ids))
+
+    short = Short(make_row("Which?", 1).prompt, max_new_tokens=2)
+    decode(*parrot, [short, long])
+    assert seen in ([1], [2])
+    assert len(long.ids) > 2
+
+
 def test_a_seed_gives_the_same_answer_in_any_company(parrot, make_row):
     warm = Sampling(temperature=1.5, seed=7)
     alone = make_row("What?", 0, sampling=warm)

@@ -3,27 +3,26 @@ import json
 import pytest
 
 from parrot_core.errors import MissingError, UsageError
+from parrot_core.generation.conversations import written_in
 from parrot_core.inspection import (
     benchmark_conversations,
     built_in_conversations,
+    built_in_questions,
     sample_conversations,
 )
-from parrot_core.languages import PAPER_LANGUAGES
+from parrot_core.languages import LANGUAGES
 
 
-def test_every_language_of_the_paper_has_as_many_built_in_questions():
-    asked = built_in_conversations(PAPER_LANGUAGES)
-    assert len({len(chats) for chats in asked.values()}) == 1
+def test_every_language_has_as_many_built_in_questions_each_in_its_own_words():
+    asked = built_in_conversations(LANGUAGES)
+    assert {len(chats) for chats in asked.values()} == {36}  # 4 questions about 9 shapes
     assert all(len(chat.images) == 1 for chats in asked.values() for chat in chats)
-    texts = {
-        language: {c.messages[0]["content"] for c in chats} for language, chats in asked.items()
-    }
-    assert len(set().union(*texts.values())) == sum(map(len, texts.values()))
-
-
-def test_a_language_without_built_in_questions_is_named():
-    with pytest.raises(UsageError, match="no built-in questions in 'de'"):
-        built_in_conversations(["en", "de"])
+    questions = built_in_questions()
+    assert set(questions) == set(LANGUAGES)
+    texts = [text for each in questions.values() for text in each]
+    assert len(set(texts)) == len(texts)
+    for language, each in questions.items():
+        assert {written_in(text, language) for text in each} <= {language, None}, language
 
 
 def test_samples_with_images_are_taken_by_language(tmp_path, samples):

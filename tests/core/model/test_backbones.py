@@ -17,6 +17,7 @@ from parrot_core.errors import UsageError
 from parrot_core.model import join_parrot, load_parrot
 from parrot_core.model.backbones import LANGUAGE_MODELS, VISION_ENCODERS
 from parrot_core.model.errors import ImageError
+from tests.core.model.families import FAMILIES
 
 SIZE, PATCH = 28, 14
 TRANSFORMER = {
@@ -87,11 +88,11 @@ def language_model(kind: str) -> PreTrainedModel:
 def join(tiny):
     """Joins a vision encoder and a language model, tiny ones of the usual families by default."""
 
-    def joined(*, viewer=None, speaker=None, size=SIZE, **settings):
+    def joined(*, viewer=None, speaker=None, tokenizer=None, size=SIZE, **settings):
         return join_parrot(
             language_model=speaker or tiny.language_model(),
             vision_encoder=viewer or tiny.vision_encoder(),
-            tokenizer=tiny.tokenizer(),
+            tokenizer=tokenizer or tiny.tokenizer(),
             image_processor=tiny.image_processor(size),
             generator=torch.Generator().manual_seed(0),
             **settings,
@@ -102,6 +103,7 @@ def join(tiny):
 
 def test_every_row_is_tested_here() -> None:
     assert VISION.keys() == VISION_ENCODERS.keys()
+    assert {family.kind for family in FAMILIES.values()} == LANGUAGE_MODELS.keys()
 
 
 @pytest.mark.parametrize("kind", VISION)
@@ -145,7 +147,7 @@ def test_what_asks_in_equation_2_can_be_chosen(kind, query, join) -> None:
     with torch.no_grad():
         features = model.vision_features(pixels)
         output = model.vision_encoder(pixels, output_hidden_states=True)
-    prefix = VISION_ENCODERS[kind].prefix_tokens
+    prefix = VISION_ENCODERS[kind].prefix_tokens(model.config.vision_config)
     patches = output.hidden_states[-2][:, prefix:]
     expected = output.pooler_output if query == "pooled" else patches.mean(dim=1)
     assert torch.equal(features[:, 0], expected)
@@ -192,15 +194,30 @@ def test_an_efficientnet_keeps_its_statistics_in_training(join, tiny) -> None:
 
 
 def test_an_efficientnet_has_no_layer_before_the_last(join) -> None:
-    model, _ = join(viewer=vision_encoder("efficientnet"), size=64)
-    model.config.vision_feature_layer = -2
     with pytest.raises(UsageError, match="vision_feature_layer -2"):
-        model.vision_features(torch.zeros(1, 3, 64, 64))
+        join(viewer=vision_encoder("efficientnet"), size=64, vision_feature_layer=-2)
 
 
-@pytest.mark.parametrize("kind", LANGUAGE_MODELS)
-def test_a_language_model_trains_generates_and_survives_saving(kind, tmp_path, join, tiny) -> None:
-    model, processor = join(speaker=language_model(kind))
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_family_is_written_and_ended_in_its_own_way(family, join) -> None:
+    model, processor = join(speaker=language_model(family.kind), tokenizer=family.tokenizer())
+    question = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
+    chat = [*question, {"role": "user", "content": "R"}]
+    prompt = processor.encode_conversations([chat], images=[[]], add_generation_prompt=True)
+    assert processor.decode(prompt["input_ids"][0]) == family.written
+    assert processor.apply_chat_template(chat, add_generation_prompt=True) == family.written
+    taught = processor.encode_conversations([question], images=[[]], supervise=True)
+    labels = taught["labels"][0]
+    assert processor.decode(labels[labels != -100]).strip() == f"A{family.end}"
+    end = processor.tokenizer.convert_tokens_to_ids(family.end)
+    assert end in model.generation_config.eos_token_id
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_language_model_trains_generates_and_survives_saving(
+    family, tmp_path, join, tiny
+) -> None:
+    model, processor = join(speaker=language_model(family.kind), tokenizer=family.tokenizer())
     images = [[tiny.image(1)], []]
     chats = [
         ANSWERED,

@@ -6,6 +6,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
+    BitsAndBytesConfig,
     TextIteratorStreamer,
     Trainer,
     TrainingArguments,
@@ -228,6 +229,42 @@ def test_it_can_be_dispatched_with_a_device_map(parrot, batch, tmp_path) -> None
     torch.testing.assert_close(
         model(**batch).logits, parrot[0](**batch).logits, rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("memory", ["60KB", "100KB"])
+def test_it_answers_with_parts_of_it_on_the_disk(parrot, prompt, tmp_path, memory) -> None:
+    for part in parrot:
+        part.save_pretrained(tmp_path)
+    model = AutoModelForImageTextToText.from_pretrained(
+        tmp_path, device_map="auto", max_memory={"cpu": memory}, offload_folder=tmp_path / "rest"
+    )
+    assert "disk" in model.hf_device_map.values()
+    options = {"max_new_tokens": 4, "do_sample": False}
+    expected = parrot[0].generate(**prompt, **options)
+    assert torch.equal(model.generate(**prompt, **options), expected)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_loading_in_few_bits_leaves_all_but_the_language_model(tiny, bits, tmp_path) -> None:
+    pytest.importorskip("bitsandbytes")
+    # Large enough for the library's blocks.
+    speaker = tiny.language_model(hidden_size=64, intermediate_size=128)
+    parts = tiny.parrot(language_model=speaker)
+    for part in parts:
+        part.save_pretrained(tmp_path)
+    quantised = BitsAndBytesConfig(**{f"load_in_{bits}bit": True})
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path, quantization_config=quantised)
+    kinds = {
+        name: type(module).__name__
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    few = {name for name, kind in kinds.items() if kind != "Linear"}
+    assert few == {name for name in kinds if name.startswith("language_model.model.")}
+    batch = parts[1].encode_conversations([ANSWERED], images=[[tiny.image(0)]], supervise=True)
+    expected = parts[0](**batch).routing_weights
+    torch.testing.assert_close(model(**batch).routing_weights, expected)
+    assert quantised.llm_int8_skip_modules is None  # the caller's stays as it was
 
 
 @pytest.mark.slow

@@ -205,9 +205,7 @@ def test_the_attention_of_the_guiding_words_is_returned(parrot, training_batch, 
     attention = features.guidance_weights
     torch.testing.assert_close(attention.sum(dim=1), torch.ones(len(attention)))
     words = model.get_input_embeddings()(inputs["input_ids"])
-    samples = model._samples_of_images(
-        inputs["input_ids"] == model.config.image_token_id, images=len(attention)
-    )
+    samples = torch.tensor([0, 2, 2])  # the second has no image
     assert not attention[~masks["guidance_mask"].bool()[samples]].any()
     guided = (attention[:, None] @ words[samples])[:, 0]
     expected = (guided @ model.experts.router.T).softmax(dim=-1)
@@ -261,7 +259,7 @@ def test_placeholders_and_images_that_differ_are_an_error(parrot, training_batch
         model(**fewer)
     cut = {k: v if k == "pixel_values" else v[:, :13] for k, v in training_batch.items()}
     with pytest.raises(
-        PlaceholderError, match="sample 2 has 7 image placeholders, 5 make an image"
+        PlaceholderError, match="sample 2 has 7 image placeholders, 5 in a row make an image"
     ):
         model(**cut)
     none = {k: v for k, v in training_batch.items() if k != "pixel_values"}
@@ -269,11 +267,77 @@ def test_placeholders_and_images_that_differ_are_an_error(parrot, training_batch
         model(**none)
 
 
-def test_pixels_that_are_not_finite_are_an_error(parrot, training_batch) -> None:
+def test_an_image_token_inside_ordinary_text_is_an_error(parrot, training_batch) -> None:
+    model, _ = parrot
+    ids = training_batch["input_ids"].clone()
+    places = (ids[0] == model.config.image_token_id).nonzero().flatten()
+    after = places[-1] + 3
+    ids[0, after] = model.config.image_token_id
+    with pytest.raises(PlaceholderError, match="sample 0 has 6 image placeholders, 5 in a row"):
+        model(**{**training_batch, "input_ids": ids})
+    ids[0, places[0]] = 65  # as many as before, but not in a row
+    with pytest.raises(PlaceholderError, match="sample 0 has image placeholders out of place"):
+        model(**{**training_batch, "input_ids": ids})
+
+
+def test_images_next_to_each_other_are_in_their_places(parrot, tiny) -> None:
+    model, processor = parrot
+    shown = [[tiny.image(0), tiny.image(1)]]
+    batch = processor.encode_conversations([[user("<image><image>?")]], images=shown)
+    assert model(**batch).routing_weights.shape == (2, 6)
+
+
+def test_images_of_a_sample_are_routed_each_by_its_own_cls_token_and_the_samples_text(
+    parrot, tiny
+) -> None:
+    model, processor = parrot
+    pictures = [tiny.image(0), tiny.image(1)]
+    batch = processor.encode_conversations([[user("<image> Hangisi? <image>")]], images=[pictures])
+    words = model.get_input_embeddings()(batch["input_ids"][0][batch["guidance_mask"][0].bool()])
+    queries = model.projector(model.vision_features(batch["pixel_values"]))[:, 0]
+    attention = (queries @ words.T / queries.shape[1] ** 0.5).softmax(dim=-1)
+    expected = (attention @ words @ model.experts.router.T).softmax(dim=-1)
+    found = model(**batch).routing_weights
+    torch.testing.assert_close(found, expected)
+    assert (found[0] - found[1]).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_pixels_that_are_not_finite_are_an_error(parrot, training_batch, value) -> None:
     pixels = training_batch["pixel_values"].clone()
-    pixels[1, 0, 3, 3] = float("nan")
-    with pytest.raises(ImageError, match="NaN"):
+    pixels[1, 0, 3, 3] = float(value)
+    with pytest.raises(ImageError, match="NaN or infinite"):
         parrot[0](**{**training_batch, "pixel_values": pixels})
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
+def test_pixels_that_were_not_prepared_are_an_error(parrot, training_batch, dtype) -> None:
+    pixels = training_batch["pixel_values"].abs().to(dtype)
+    with pytest.raises(ImageError, match=f"pixel_values are {dtype}, not floats"):
+        parrot[0](**{**training_batch, "pixel_values": pixels})
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pixels_of_another_precision_are_taken(parrot, training_batch, dtype) -> None:
+    pixels = training_batch["pixel_values"].to(dtype)
+    logits = parrot[0](**{**training_batch, "pixel_values": pixels}).logits
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, parrot[0](**training_batch).logits, rtol=0.1, atol=0.5)
+
+
+def test_no_pixels_are_no_images(parrot) -> None:
+    model, processor = parrot
+    batch = processor.encode_conversations([[user("Selam")]], images=[[]])
+    empty = torch.empty(0, 3, 28, 28)
+    assert torch.equal(model(**batch, pixel_values=empty).logits, model(**batch).logits)
+    answer = model.generate(**batch, pixel_values=empty, max_new_tokens=3, do_sample=False)
+    assert torch.equal(answer, model.generate(**batch, max_new_tokens=3, do_sample=False))
+
+
+def test_features_of_another_encoder_are_an_error(parrot, training_batch) -> None:
+    batch = {key: value for key, value in training_batch.items() if key != "pixel_values"}
+    with pytest.raises(ImageError, match=r"\[3, 5, 8\], not \[images, 5, 16\]"):
+        parrot[0](**batch, vision_features=torch.zeros(3, 5, 8))
 
 
 def test_pixels_of_another_size_are_an_error(parrot, training_batch) -> None:
@@ -296,6 +360,11 @@ def test_a_batch_without_anything_supervised_is_an_error_not_nan(parrot, trainin
     labels = torch.full_like(training_batch["labels"], -100)
     with pytest.raises(NothingSupervisedError, match="batch of 3 samples"):
         parrot[0](**{**training_batch, "labels": labels})
+
+
+def test_labels_of_another_shape_are_an_error(parrot, training_batch) -> None:
+    with pytest.raises(ValueError, match="labels of"):
+        parrot[0](**{**training_batch, "labels": training_batch["labels"][:, 1:]})
 
 
 def test_an_image_placeholder_cannot_be_supervised(parrot, training_batch) -> None:

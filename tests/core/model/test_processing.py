@@ -1,3 +1,6 @@
+import base64
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -135,7 +138,7 @@ def test_images_must_be_given_for_every_conversation(processor) -> None:
         processor.encode_conversations([[user("a")], [user("b")]], images=[[]])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (0, 10), (0, 0)])
 def test_an_image_of_one_pixel_is_refused(processor, size) -> None:
     with pytest.raises(ImageError, match=f"{size[0]}×{size[1]} pixels"):
         processor.prepare_images([Image.new("RGB", size)])
@@ -169,8 +172,47 @@ def test_multimodal_messages_encode_as_text_with_placeholders_does(processor, do
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
     text = processor.apply_chat_template(messages, add_generation_prompt=True)
+    assert processor.apply_chat_template([messages], add_generation_prompt=True) == [text]
     again = processor(text=text, images=[dog], return_tensors="pt")
     assert torch.equal(again["input_ids"], expected["input_ids"])
+
+
+def test_images_are_taken_as_files_and_as_openai_writes_them(processor, dog, tmp_path) -> None:
+    dog.save(tmp_path / "dog.png")
+    place = str(tmp_path / "dog.png")
+    data = "data:image/png;base64," + base64.b64encode(Path(place).read_bytes()).decode()
+    expected = processor.prepare_images([dog])
+    for image in (
+        {"type": "image", "url": place},
+        {"type": "image", "path": place},
+        {"type": "image", "url": data},
+        {"type": "image_url", "image_url": {"url": data}},
+    ):
+        messages = [{"role": "user", "content": [image, {"type": "text", "text": "Bu ne?"}]}]
+        found = processor.apply_chat_template(messages, tokenize=True, return_dict=True)
+        assert torch.equal(found["pixel_values"], expected)
+
+
+@pytest.mark.parametrize(
+    ("messages", "problem"),
+    [
+        ([], "empty"),
+        ([[user("a")], []], "conversation 1 is empty"),
+        ([{"role": "user"}], "content is a NoneType"),
+        ([{"role": "tool", "content": "a"}], "unknown role 'tool'"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "holds {'type': 'text'}"),
+        ([{"role": "user", "content": [{"type": "video", "url": "a"}]}], "'video'"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "1 <image> for 0 images"),
+    ],
+)
+def test_what_is_no_conversation_is_told(processor, messages, problem) -> None:
+    with pytest.raises(UsageError, match=problem):
+        processor.apply_chat_template(messages, tokenize=True, return_dict=True)
+
+
+def test_texts_have_their_own_images(processor, dog) -> None:
+    with pytest.raises(PlaceholderError, match="text 0 has 2 <image> for 1 images"):
+        processor(text=["<image><image>", "none"], images=[[dog], [dog]])
 
 
 def test_the_librarys_route_marks_the_assistants_tokens_on_request(processor) -> None:

@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, load_parrot
+from parrot_core.model.alignment import guide
 from parrot_core.model.errors import CheckpointError, PlaceholderError
+from parrot_core.model.inputs import guiding_tokens
 
 RELEASED = Path(__file__).parents[2] / "data" / "released"
 MANIFEST = json.loads((RELEASED / "manifest.json").read_text(encoding="utf-8"))
@@ -117,10 +119,11 @@ def test_every_forward_case_of_the_manifest_is_run() -> None:
 
 
 @pytest.mark.parametrize("name", FORWARD_CASES)
-def test_forward_equals_the_authors_code(name: str, for_case) -> None:
+def test_forward_equals_the_authors_code(name: str, for_case, request) -> None:
     model, values = for_case(name), tensors(name)
     labelled = "in.labels" in values and name != "batch_no_labels"
     batch = inputs_of(model, values, labelled=labelled)
+    embedded = spliced_embeddings(model, request)
     if name == "truncation":  # the authors cut after the image tokens are in place
         length = CASES[name]["config_overrides"]["tokenizer_model_max_length"]
         # What guides was decided before the cut; the experts saw the whole text.
@@ -142,6 +145,10 @@ def test_forward_equals_the_authors_code(name: str, for_case) -> None:
     else:
         output, mask = model(**batch), batch["attention_mask"]
     kept = mask.bool()
+    if "out.expanded_attention_mask" in values:
+        assert mask.tolist() == values["out.expanded_attention_mask"].tolist()
+    if "out.inputs_embeds" in values:
+        assert_near(embedded[-1][kept], values["out.inputs_embeds"][kept], EXPERTS)
     if "out.logits" in values:
         assert_near(output.logits[kept], values["out.logits"][kept], LOGITS)
     else:
@@ -150,6 +157,18 @@ def test_forward_equals_the_authors_code(name: str, for_case) -> None:
     assert_near(output.logits[torch.arange(len(last)), last], values["out.last_logits"], LOGITS)
     if "out.loss" in values:
         torch.testing.assert_close(output.loss, values["out.loss"], rtol=LOSS, atol=0)
+
+
+def spliced_embeddings(model: ParrotForConditionalGeneration, request) -> list[Tensor]:
+    """Collects what the language model is given, words and images, as long as the test runs."""
+    found: list[Tensor] = []
+
+    def collect(_module, _arguments, options) -> None:
+        found.append(options["inputs_embeds"])
+
+    handle = model.language_model.register_forward_pre_hook(collect, with_kwargs=True)
+    request.addfinalizer(handle.remove)
+    return found
 
 
 def roll_left(values: Tensor, mask: Tensor) -> Tensor:
@@ -186,36 +205,36 @@ def test_each_step_to_the_visual_tokens_equals_the_authors_code(name: str, for_c
         assert features.routing_weights is None
 
 
-def test_the_router_reads_what_the_authors_router_reads(released: Loaded) -> None:
-    from parrot_core.model.alignment import guide
-
-    model, values = released[0], tensors("train_batch3")
-    batch = inputs_of(model, values, labelled=True)
-    words = model.get_input_embeddings()(
-        batch["input_ids"].masked_fill(batch["input_ids"] == model.config.image_token_id, 0)
-    )
-    mask = (
-        batch["guidance_mask"].bool()
-        & batch["attention_mask"].bool()
-        & (batch["input_ids"] != model.config.image_token_id)
-    )
-    guided, _ = guide(values["out.image_features"][:, 0], words, mask=mask)
-    assert_near(guided, values["out.gate_input"], FEATURES)
-    assert mask.sum(dim=1).tolist() == values["out.moe_text_count"].tolist()
+@pytest.mark.parametrize(
+    "name", [name for name in FORWARD_CASES if "out.gate_input" in CASES[name]["tensors"]]
+)
+def test_the_router_reads_what_the_authors_router_reads(name: str, for_case) -> None:
+    model, values = for_case(name), tensors(name)
+    labelled = "in.labels" in values and name != "batch_no_labels"
+    batch = inputs_of(model, values, labelled=labelled)
+    shown = (values["in.input_ids"] == -200).any(dim=1)
+    is_image = batch["input_ids"] == model.config.image_token_id
+    mask = guiding_tokens(is_image, batch["attention_mask"], batch.get("guidance_mask"))[shown]
+    words = model.get_input_embeddings()(batch["input_ids"].masked_fill(is_image, 0))[shown]
+    guided, _ = guide(values["out.image_features"][shown, 0], words, mask=mask)
+    assert_near(guided, values["out.gate_input"][shown], FEATURES)
+    assert mask.sum(dim=1).tolist() == values["out.moe_text_count"][shown].tolist()
 
 
-def gradient(model: ParrotForConditionalGeneration, name: str) -> Tensor:
-    """The gradient of a weight by the authors' name, in the authors' layout."""
+def weight(model: ParrotForConditionalGeneration, name: str, *, of_gradient: bool) -> Tensor:
+    """A weight or its gradient by the authors' name, in the authors' layout."""
+
+    def read(parameter: torch.nn.Parameter) -> Tensor:
+        return parameter.grad if of_gradient else parameter.detach()
+
     if name.startswith("model.moe_model.experts."):
         number, kind = name.split(".")[3], name.split(".")[4]
-        found = getattr(model.experts, kind).grad[int(number)]
+        found = read(getattr(model.experts, kind))[int(number)]
         return found.T if kind == "down_proj" else found
     if name == "model.moe_model.gate.weight":
-        return model.experts.router.grad
+        return read(model.experts.router)
     ours = name.replace("model.mm_projector.", "projector.")
-    if ours == name:
-        ours = f"language_model.{name}"
-    return model.get_parameter(ours).grad
+    return read(model.get_parameter(f"language_model.{name}" if ours == name else ours))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -228,10 +247,12 @@ def test_gradients_equal_the_authors_code(training, tmp_path: Path) -> None:
     norms = CASES["train_batch3"]["grad_norms"]
     assert len(norms) == sum(parameter.requires_grad for parameter in model.parameters()) + 15
     for name, norm in norms.items():
-        assert gradient(model, name).norm().item() == pytest.approx(norm, rel=1e-4, abs=1e-6), name
+        assert weight(model, name, of_gradient=True).norm().item() == pytest.approx(
+            norm, rel=1e-4, abs=1e-6
+        ), name
     for key, expected in values.items():
         if key.startswith("out.grad."):
-            found = gradient(model, key.removeprefix("out.grad."))
+            found = weight(model, key.removeprefix("out.grad."), of_gradient=True)
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -270,10 +291,9 @@ def test_five_optimiser_steps_of_each_stage_follow_the_authors_code(
         [*expected["losses_before_each_step"], expected["loss_after_last_step"]], rel=STEPS
     )
     assert norms == pytest.approx(expected["grad_norms_before_clipping"], rel=STEPS)
-    size = model.projector[0].weight.norm().item()
-    assert size == pytest.approx(
-        expected["final_param_l2"]["model.mm_projector.0.weight"], rel=STEPS
-    )
+    for name, size in expected["final_param_l2"].items():
+        found = weight(model, name, of_gradient=False).norm().item()
+        assert found == pytest.approx(size, rel=STEPS), name
 
 
 GENERATING = sorted(
@@ -348,19 +368,27 @@ def test_without_padding_images_are_cropped_as_the_authors_crop_them(tmp_path: P
     assert_near(processor.prepare_images([image])[0], values["out.crop0"], 1e-5)
 
 
-def raw_conversations() -> list[dict]:
-    records = json.loads((RELEASED / "formatting.json").read_text(encoding="utf-8"))
-    return [record for record in records if record["mode"] == "format(raw conversations)"]
+RECORDS = json.loads((RELEASED / "formatting.json").read_text(encoding="utf-8"))
+ROLES = {"system": "system", "human": "user", "gpt": "assistant"}
 
 
-@pytest.mark.parametrize("record", raw_conversations(), ids=lambda record: record["id"])
+def records(*modes: str) -> pytest.MarkDecorator:
+    """The records that the authors' formatter made in one of these ways."""
+    found = [record for record in RECORDS if record["mode"].startswith(modes)]
+    assert found
+    return pytest.mark.parametrize("record", found, ids=lambda record: record.get("id"))
+
+
+def messages_of(record: dict) -> tuple[list[dict[str, str]], list[Image.Image]]:
+    turns = record.get("conversations") or [{"from": "human", "value": record["query"]}]
+    messages = [{"role": ROLES[turn["from"]], "content": turn["value"]} for turn in turns]
+    return messages, [Image.new("RGB", (8, 8))] * str(messages).count("<image>")
+
+
+@records("format(raw conversations)", "format(own system prompt)")
 def test_conversations_become_the_authors_ids_and_labels(record: dict, released: Loaded) -> None:
     _, processor = released
-    roles = {"human": "user", "gpt": "assistant"}
-    messages = [
-        {"role": roles[turn["from"]], "content": turn["value"]} for turn in record["conversations"]
-    ]
-    images = [Image.new("RGB", (8, 8))] * sum("<image>" in m["content"] for m in messages)
+    messages, images = messages_of(record)
     batch = processor.encode_conversations([messages], images=[images], supervise=True)
     ids = torch.tensor([record["input_ids"]])
     labels = torch.tensor([record["labels"]])
@@ -370,6 +398,26 @@ def test_conversations_become_the_authors_ids_and_labels(record: dict, released:
     expected = expand(ids, ids, processor.image_token_id, VISUAL_TOKENS)
     assert batch["input_ids"].tolist() == expected.tolist()
     assert batch["labels"].tolist() == expand(labels, ids, -100, VISUAL_TOKENS).tolist()
+
+
+@records("format_query", "format(generation_preface")
+def test_questions_become_the_authors_prompts(record: dict, released: Loaded) -> None:
+    _, processor = released
+    messages, images = messages_of(record)
+    begun = "preface" in record["mode"]  # the answer's first word is given
+    if begun:
+        messages.append({"role": "assistant", "content": "Answer:"})
+    options = {"continue_final_message": begun, "add_generation_prompt": not begun}
+    for message in messages:
+        text = message["content"].removeprefix("<image>\n")
+        shown = images if text != message["content"] else []
+        entries = [{"type": "image", "image": image} for image in shown]
+        message["content"] = [*entries, {"type": "text", "text": text}]
+    assert processor.apply_chat_template(messages, **options) == record["prompt"]
+    found = processor.apply_chat_template(messages, tokenize=True, return_dict=True, **options)
+    ids = torch.tensor([record["input_ids"]])
+    expected = expand(ids, ids, processor.image_token_id, VISUAL_TOKENS)
+    assert found["input_ids"].tolist() == expected.tolist()
 
 
 def test_a_second_image_reaches_the_language_model(released: Loaded) -> None:

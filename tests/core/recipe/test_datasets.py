@@ -40,6 +40,7 @@ def test_a_name_becomes_paths_below_the_data_folder(recipe):
     assert found.file == Path("somewhere/parrot-dataset/sharegpt_4v/sharegpt4v_sft_tr_17k.json")
     assert found.images == Path("somewhere/sharegpt4v")
     assert (found.weight, found.samples, found.published_samples) == (2.0, None, 17_000)
+    assert found.language == "tr"
     assert "\n" not in found.source
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from parrot_core.data.remote_images import FetchLimits
 from parrot_core.generation import answer, ask
+from parrot_core.languages import LANGUAGES
 from tests.core.serving.conftest import NAME, call, chat, data_url, running
 
 
@@ -188,6 +189,25 @@ def test_a_key_is_asked_for_and_other_names_of_the_server_are_refused(parrot):
         right = {"Authorization": "Bearer geheim"}
         assert chat(guarded, "Hi", max_tokens=1, headers=right)[0] == 200
         assert call(guarded, "/health")[0] == 200
+
+
+def test_a_key_may_have_letters_of_any_script(parrot):
+    key = "clé-ключ"
+    with running(parrot, key=key, hosts=None) as guarded:
+        sent = f"Bearer {key}".encode().decode("latin-1")  # as clients put UTF-8 into a header
+        assert call(guarded, "/v1/models", Authorization=sent)[0] == 200
+        assert call(guarded, "/v1/models", Authorization=sent[:-1])[0] == 401
+
+
+def test_the_models_entry_says_what_the_page_needs(server):
+    status, models = call(server, "/v1/models")
+    assert status == 200
+    (model,) = models["data"]
+    languages = {row["code"]: row for row in model["parrot"]["languages"]}
+    assert set(languages) == set(LANGUAGES)
+    assert languages["ar"]["right_to_left"]
+    assert "Bu nedir?" in languages["tr"]["questions"]
+    assert call(server, f"/v1/models/{NAME}")[1] == model
 
 
 def test_another_sites_page_cannot_ask(server):

@@ -1,6 +1,8 @@
 """Vision features are encoded once, kept, and the same as if encoded each time."""
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -84,6 +86,34 @@ def test_they_are_computed_again_only_if_what_they_depend_on_has_changed(
     assert count == 3
     processor.pad_to_square = not processor.pad_to_square
     assert encodes()[0] == 3
+
+
+def test_runs_that_start_at_once_do_not_spoil_each_others_features(
+    workshop, parrot, tmp_path, monkeypatch
+):
+    """A second run begins while the first one encodes its last picture: it waits, and reads."""
+    files = [ImageFile(workshop.data, f"images/{number}.png") for number in range(3)]
+    expected = VisionFeatures(*parrot, files, cache=tmp_path / "alone")(files)
+    encoded, runs = [], []
+
+    def encode():
+        return VisionFeatures(*parrot, files, cache=tmp_path / "shared")(files)
+
+    def load(path, *, root):
+        encoded.append(path)
+        if len(encoded) == len(files):
+            runs.append(pool.submit(encode))
+            time.sleep(0.5)
+        return load_image(path, root=root)
+
+    monkeypatch.setattr(features, "_ENCODED_AT_ONCE", 1)
+    monkeypatch.setattr(features, "load_image", load)
+    with ThreadPoolExecutor(1) as pool:
+        first = encode()
+        (second,) = (run.result() for run in runs)
+    torch.testing.assert_close(first, expected, rtol=0, atol=1e-6)
+    assert torch.equal(first, second)
+    assert len(encoded) == 3
 
 
 def test_bfloat16_is_kept_as_it_is(workshop, tiny, tmp_path):

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from parrot_core.errors import MissingError
-from parrot_core.training.kernels import choose_attention, use_fused_kernels
+from parrot_core.errors import MissingError, UsageError
+from parrot_core.model.backbones import LANGUAGE_MODELS, LanguageModel
+from parrot_core.training.kernels import choose_attention, choose_packing, use_fused_kernels
 
 
 def test_a_name_of_the_librarys_is_taken_as_it_is():
@@ -14,6 +15,23 @@ def test_a_name_of_the_librarys_is_taken_as_it_is():
 
 def test_auto_leaves_the_choice_where_flash_attention_cannot_compute():
     assert choose_attention("auto", bfloat16=False) is None
+
+
+def test_samples_are_packed_on_request_and_by_themselves_where_flash_attention_computes(tiny):
+    model = tiny.language_model()
+    assert choose_packing("on", model)
+    assert not choose_packing("auto", model)
+    model.config._attn_implementation_internal = "flash_attention_2"
+    assert choose_packing("auto", model)
+    assert not choose_packing("off", model)
+
+
+def test_packing_is_refused_where_samples_would_run_into_each_other(tiny, monkeypatch):
+    monkeypatch.setitem(LANGUAGE_MODELS, "qwen2", LanguageModel(members="of another kind"))
+    model = tiny.language_model()
+    assert not choose_packing("auto", model)
+    with pytest.raises(UsageError, match="packed samples run into each other in a qwen2"):
+        choose_packing("on", model)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

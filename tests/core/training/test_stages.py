@@ -11,7 +11,15 @@ from safetensors.torch import load_file
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import join_parrot, load_parrot
 from parrot_core.recipe import DataUse, LearningRates
-from parrot_core.training.runs import LOG_FILE, RUN_FILE, find_stage, open_run, save_run
+from parrot_core.training.runs import (
+    LOG_FILE,
+    RUN_FILE,
+    find_stage,
+    log_file,
+    open_run,
+    read_log,
+    save_run,
+)
 from parrot_core.training.stages import PARTS, choose_what_learns, train_stage
 
 
@@ -128,6 +136,16 @@ def test_cached_features_train_the_same_model(trained, workshop, tmp_path):
     assert moved(plain, cached)["projector"] < 1e-5
 
 
+def test_packed_batches_train_the_same_model(trained, workshop, tmp_path):
+    recipe = replace(workshop.recipe, stage2=replace(workshop.recipe.stage2, packing="on"))
+    train_stage(recipe, 2, output=tmp_path / "run", init_from=trained / "first")
+    packed, _ = load_parrot(tmp_path / "run")
+    padded, _ = load_parrot(trained / "second")
+    assert max(moved(padded, packed).values()) < 1e-5
+    # Bit for bit it would be padded still.
+    assert max(moved(padded, packed).values()) > 0
+
+
 def test_dropout_of_vision_features_changes_what_is_learned(trained, workshop, tmp_path):
     settings = replace(workshop.recipe.stage1, vision_feature_dropout=0.5)
     recipe = replace(workshop.recipe, stage1=settings)
@@ -226,6 +244,20 @@ def test_a_disk_that_fills_while_weights_are_written_keeps_what_was_there(
         save_run(folder, recipe=workshop.recipe, stage="2", facts={}, save=save)
     assert reached == [True]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_log_that_finds_no_room_says_so(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
+    try:
+        with log_file(tmp_path) as log:
+            for step in range(3):
+                log({"step": step})
+            with pytest.raises(MissingError, match=r"cannot write to .*log\.jsonl"):
+                log({"step": 3})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert read_log(tmp_path) == [{"step": 0}, {"step": 1}, {"step": 2}]
 
 
 def test_what_a_cut_off_run_left_is_cleared_away(tmp_path):

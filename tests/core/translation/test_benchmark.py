@@ -100,7 +100,7 @@ def test_categories_are_balanced(tmp_path: Path):
 @pytest.mark.parametrize("form", ["yes-no", "choice"])
 def test_all_languages_ask_the_same_in_the_same_order(tmp_path: Path, form: str):
     class LosesOne(TranslationServer):
-        def special(self, body, headers):  # noqa: ARG002
+        def special(self, body, headers):
             asked = body["messages"][1]["content"]
             if "tree 3" in asked and "Arabic" in body["messages"][0]["content"]:
                 choice = {"message": {"content": "كلمات بلا رقم"}, "finish_reason": "stop"}

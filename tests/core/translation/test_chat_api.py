@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from parrot_core.translation import Limits, Settings, translate
-from parrot_core.translation.chat_api import IMAGE_SIDE, ChatWorker, Endpoint
-from parrot_core.translation.costs import Price
+from parrot_core.translation.chat_api import ChatWorker, Endpoint
+from parrot_core.translation.costs import IMAGE_SIDE, Price
 from parrot_core.translation.journal import Journal
 from parrot_core.translation.prompts import load_prompts
 from parrot_core.translation.workers import Answer, Call, TransientError
@@ -44,7 +44,8 @@ def ask(url: str, *questions: Call) -> list[Answer]:
     """Asks one after the other over one worker."""
 
     async def run() -> list[Answer]:
-        worker = ChatWorker(Endpoint(base_url=url, key=KEY), price=Price(prompt=1, completion=1))
+        prices = {"m": Price(prompt=1, completion=1)}
+        worker = ChatWorker(Endpoint(base_url=url, key=KEY), prices=prices)
         try:
             return [await worker.answer(question, tries=0) for question in questions]
         finally:
@@ -58,7 +59,7 @@ class Fixed(TranslationServer):
 
     payload: dict
 
-    def special(self, body, headers):  # noqa: ARG002
+    def special(self, body, headers):
         return 200, self.payload
 
 
@@ -197,10 +198,11 @@ class Gossip(TranslationServer):
 
     status: int = 401
 
-    def special(self, body, headers):  # noqa: ARG002
+    def special(self, body, headers):
         said = f"Incorrect key: {headers['authorization'].removeprefix('Bearer ')}"
         error = {"error": {"message": said, "code": said}}
-        return self.status, error, {"Retry-After": "0.01", "X-Key": said}
+        elsewhere = "http://127.0.0.1:9/v1/chat/completions"
+        return self.status, error, {"Retry-After": "0.01", "X-Key": said, "Location": elsewhere}
 
 
 def gossip(status: int) -> TranslationServer:
@@ -212,12 +214,13 @@ def gossip(status: int) -> TranslationServer:
 @pytest.mark.parametrize(
     ("server", "code"),
     [
+        (lambda: gossip(302), 4),
         (lambda: gossip(401), 4),
         (lambda: gossip(400), 4),
         (lambda: gossip(500), 4),
         (lambda: TranslationServer(faults={"500": 0.2, "cut": 0.2, "refusal": 0.1}), 0),
     ],
-    ids=["401", "400", "500", "faults"],
+    ids=["302", "401", "400", "500", "faults"],
 )
 def test_the_key_is_in_nothing_that_the_program_says_or_leaves(tmp_path: Path, server, code: int):
     turns = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "A big car."}]

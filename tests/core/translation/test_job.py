@@ -45,7 +45,8 @@ def run(source: Path, folder: Path, server: TranslationServer, **options):
     limits = {name: options.pop(name) for name in ("max_cost", "max_requests") if name in options}
     languages = options.pop("languages", ("tr", "ar"))
     endpoint = Endpoint(base_url=server.url, key=KEY, timeout=options.pop("timeout", 5.0))
-    worker = ChatWorker(endpoint, price=options.pop("price", Price(prompt=1.0, completion=2.0)))
+    price = options.pop("price", Price(prompt=1.0, completion=2.0))
+    worker = ChatWorker(endpoint, prices={"m": price})
     settings = Settings(**({"prompts": load_prompts(), "model": "m"} | options))
     return translate(
         source,
@@ -186,9 +187,64 @@ def test_caps_on_requests_and_costs_hold_and_the_job_goes_on_from_there(tmp_path
     assert not (out / "tr.partial.json").exists()
 
 
+def test_a_cap_on_costs_holds_for_answers_that_never_arrive_and_is_used_up(tmp_path: Path):
+    source = write_samples(tmp_path / "in.json", 30)
+    price = Price(prompt=10.0, completion=30.0)
+    per_answer = price.cost(100, 20)
+    cap = 80 * per_answer
+    lossy = {"cut": 0.05, "malformed": 0.05}
+    with TranslationServer(latency=0.002, faults=lossy) as server:
+        report = run(source, tmp_path / "out", server, max_cost=cap, price=price)
+        made = sum(server.answered.values()) + sum(server.injected.values())
+        assert sum(server.injected.values()) > 0
+        assert made * per_answer <= report.spending.most <= cap
+        assert report.spending.lost > 0
+        # Not even one more request, at its dearest, would have fitted.
+        assert report.spending.most > cap / 2
+        again = run(source, tmp_path / "out", server, max_cost=cap, price=price)
+        assert again.answers <= 1
+
+
+def test_a_service_that_takes_few_requests_at_a_time_is_waited_for(tmp_path: Path):
+    class Busy(TranslationServer):
+        def special(self, body, headers):
+            self.asked = getattr(self, "asked", 0) + 1
+            if self.asked % 8:
+                said = {"error": {"message": "slow down"}}
+                return 429, said, {"Retry-After": "0.02"}
+            return None
+
+    source = write_samples(tmp_path / "in.json", 10)
+    with Busy() as server:
+        report = run(source, tmp_path / "out", server, languages=("tr",), steps=("draft",))
+    assert report.complete
+    assert report.failures["429"] > 100  # a call is told so more often than it may fail
+    assert set(server.answered.values()) == {1}
+
+
+def test_a_service_that_asks_to_wait_for_hours_ends_the_run_and_says_so(tmp_path: Path):
+    class Exhausted(TranslationServer):
+        def special(self, body, headers):
+            return 429, {"error": {"message": "daily limit"}}, {"Retry-After": "7200"}
+
+    source = write_samples(tmp_path / "in.json", 2)
+    with Exhausted() as server, pytest.raises(RemoteError, match=r"daily limit \(wait 7200 s\)"):
+        run(source, tmp_path / "out", server)
+
+
+def test_a_service_that_only_fails_ends_the_run(tmp_path: Path):
+    class Failing(TranslationServer):
+        def special(self, body, headers):
+            return 503, {"error": {"message": "loading"}}, {"Retry-After": "0.01"}
+
+    source = write_samples(tmp_path / "in.json", 3)
+    with Failing() as server, pytest.raises(RemoteError, match="answers 503: loading"):
+        run(source, tmp_path / "out", server)
+
+
 def test_a_service_that_refuses_the_key_ends_the_run_at_once_without_showing_it(tmp_path: Path):
     class Refusing(TranslationServer):
-        def special(self, body, headers):  # noqa: ARG002
+        def special(self, body, headers):
             said = {"error": {"message": f"Incorrect key: {headers['authorization'][7:]}"}}
             return 401, said
 
@@ -212,7 +268,7 @@ def test_a_server_that_is_not_there_ends_the_run(tmp_path: Path):
 
 def test_requests_that_the_service_never_takes_end_the_run_with_its_words(tmp_path: Path):
     class Picky(TranslationServer):
-        def special(self, body, headers):  # noqa: ARG002
+        def special(self, body, headers):
             return 400, {"error": {"message": "temperature is not supported"}}
 
     source = write_samples(tmp_path / "in.json", 20)
@@ -222,7 +278,7 @@ def test_requests_that_the_service_never_takes_end_the_run_with_its_words(tmp_pa
 
 def test_what_the_service_said_about_a_segment_it_did_not_take_is_kept(tmp_path: Path):
     class Picky(TranslationServer):
-        def special(self, body, headers):  # noqa: ARG002
+        def special(self, body, headers):
             return 400, {"error": {"message": "no model 'm' here"}}
 
     source = write_samples(tmp_path / "in.json", 1)
@@ -234,7 +290,7 @@ def test_what_the_service_said_about_a_segment_it_did_not_take_is_kept(tmp_path:
 
 def test_a_text_that_is_always_refused_is_reported_and_left_out(tmp_path: Path):
     class Prudish(TranslationServer):
-        def special(self, body, headers):  # noqa: ARG002
+        def special(self, body, headers):
             if "child" in body["messages"][1]["content"].lower().split():
                 choice = {"message": {"content": "", "refusal": "no"}, "finish_reason": "stop"}
                 return 200, {"choices": [choice]}
@@ -283,14 +339,35 @@ def test_the_key_is_nowhere_in_what_a_job_leaves(tmp_path: Path, caplog):
     assert KEY not in repr(Endpoint(key=KEY))
 
 
-COMMAND = "from parrot_cli.data import app; import sys; app(sys.argv[1:], standalone_mode=True)"
+COMMAND = "from parrot_cli.app import main; main()"
 
 
-def start(source: Path, out: Path, server: TranslationServer) -> subprocess.Popen:
-    arguments = ["translate", source, "--to", "tr,ar", "--out", out, "--base-url", server.url]
+@pytest.mark.parametrize("kilobytes", [40, 300])
+def test_a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path: Path, kilobytes: int):
+    source = write_samples(tmp_path / "in.json", 60)
+    out = tmp_path / "out"
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({kilobytes * 1024},) * 2)"
+    with TranslationServer() as server:
+        process = start(source, out, server, code=f"{limit}; {COMMAND}")
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 3
+        first, hint = errors.splitlines()[-2:]
+        assert first.startswith(("error: cannot write the journal: ", "error: File too large"))
+        assert hint.startswith("hint: Check the ")
+        assert "Traceback" not in errors
+        run(source, out, server)
+        run(source, tmp_path / "whole", server)
+    assert results(out) == results(tmp_path / "whole")
+
+
+def start(
+    source: Path, out: Path, server: TranslationServer, *, code: str = COMMAND
+) -> subprocess.Popen:
+    arguments = ["data", "translate", source, "--to", "tr,ar", "--out", out]
+    arguments += ["--base-url", server.url]
     arguments += ["--model", "m", "--concurrency", "16", "--price", "1,2", "--timeout", "5"]
     return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, arguments)],
+        [sys.executable, "-c", code, *map(str, arguments)],
         env=os.environ | {"OPENAI_API_KEY": KEY},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -119,11 +119,14 @@ def test_rows_that_must_not_count_are_refused_by_line(source: Path, tmp_path: Pa
             fill(first, {TEXTS[0]: "Bir.", TEXTS[1]: ""})
             report = import_work(journal, first, person="ayşe")
             assert (report.accepted, report.empty) == (1, 1)
-            again = import_work(journal, first, person="ayşe")
-            assert [refusal.kind for refusal in again.refused] == ["duplicate"]
+            for same in ("ayşe", " Ayşe ", "ays\u0327e"):
+                again = import_work(journal, first, person=same)
+                assert [refusal.kind for refusal in again.refused] == ["duplicate"]
             lines = first.read_text(encoding="utf-8-sig").splitlines(keepends=True)
             (line,) = (line for line in lines if "Bir." in line)
             row, content, *_ = line.split(",")
+            # A spreadsheet takes 12345678901234e5 for a number.
+            assert (row[0], content[0]) == ("r", "h")
             doubled = tmp_path / "b.csv"
             doubled.write_text(
                 "".join(
@@ -177,7 +180,7 @@ def test_nobody_votes_on_their_own_version_and_ties_wait_for_one_more(source: Pa
 
 def test_flagged_segments_wait_for_review_and_take_its_words(tmp_path: Path):
     class Forgetful(TranslationServer):
-        def special(self, body, headers):  # noqa: ARG002
+        def special(self, body, headers):
             choice = {"message": {"content": "Bu bir resim."}, "finish_reason": "stop"}
             return 200, {"choices": [choice]}
 
@@ -250,6 +253,11 @@ def test_xliff_is_what_translation_tools_read_and_write(tmp_path: Path):
     assert (back[0].row, back[0].hash, back[0].answer) == ("r1", "h1", "نص <image> جديد")
     assert back[1].answer == "\0كما هو"  # not said to be worked on
     assert second.target == "كما هو"
+    lines = path.read_text().splitlines()
+    for row in back:
+        assert f'<trans-unit id="{row.row}.{row.hash}"' in lines[row.line - 1].replace(
+            ' xml:space="preserve"', ""
+        )
 
 
 def test_xliff_refuses_votes_several_languages_and_document_types(tmp_path: Path):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from parrot_core.data.emoji.settings import CHOOSING, DemoSettings
+from parrot_core.data.emoji.settings import DemoSettings
 from parrot_core.errors import UsageError
 
 
@@ -15,8 +15,17 @@ def test_by_default_one_style_is_held_out_and_english_outweighs_the_others():
 
 
 def test_settings_are_chosen_without_the_test_style_on_one_that_training_does_not_see():
-    assert CHOOSING.test_style == DemoSettings().test_style
-    assert CHOOSING.validation_style not in CHOOSING.training_styles
+    choosing = DemoSettings().validated_on("fluent")
+    assert choosing.test_style == DemoSettings().test_style
+    assert choosing.validation_style == "fluent"
+    assert choosing.training_styles == ("openmoji", "twemoji")
+
+
+def test_the_test_style_and_unknown_ones_are_not_there_to_choose_settings_on():
+    with pytest.raises(UsageError, match="style 'noto' has more than one role"):
+        DemoSettings().validated_on("noto")
+    with pytest.raises(UsageError, match="unknown style 'crayon'"):
+        DemoSettings().validated_on("crayon")
 
 
 @pytest.mark.parametrize(

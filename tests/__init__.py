@@ -1,0 +1,1 @@
+"""Parrot's tests: a package, so that another package's `tests` does not take its name."""
