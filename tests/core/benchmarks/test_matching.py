@@ -189,6 +189,15 @@ def test_the_text_of_an_option_is_found_wherever_it_stands(order):
         assert infer_option(f"It is a {text}.", choices) == letter
 
 
+@pytest.mark.parametrize(
+    ("piece", "letter", "side"),
+    [("cat ", "A", None), ("no, ", None, "No"), ("A or B ", None, None), ("{", None, None)],
+)
+def test_a_model_that_ran_away_is_read_like_any_other(piece, letter, side):
+    assert infer_option(piece * 10_000, ANIMALS) == letter
+    assert infer_yes_no(piece * 10_000) == side
+
+
 def test_an_unknown_scorer_is_named_with_the_nearest():
     with pytest.raises(UsageError, match="unknown scorer 'vlmeval'") as caught:
         infer_option("A", ANIMALS, scorer="vlmeval")
