@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from parrot_cli.serve import serve
 from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import MissingError, ParrotError
+from parrot_core.languages import LANGUAGES_VARIABLE, add_languages
 
 INTERRUPTED = 130
 
@@ -60,6 +62,14 @@ def parrot(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print and leave."),
     ] = False,
+    languages: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=LANGUAGES_VARIABLE,
+            help="A file of languages that Parrot does not know: TOML, a table each, such as [qu] "
+            "with name, native_name, yes, no and answer_request.",
+        ),
+    ] = None,
     local_rank: Annotated[  # noqa: ARG001 - LOCAL_RANK says the same
         int | None,
         typer.Option("--local_rank", hidden=True, help="What DeepSpeed's launcher puts in."),
@@ -71,6 +81,9 @@ def parrot(
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    if languages is not None:
+        add_languages(languages)
+        os.environ[LANGUAGES_VARIABLE] = str(languages.resolve())  # for processes that it starts
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def demo(
     (output / "report.json").write_text(
         json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8"
     )
-    (output / "report.md").write_text(_as_markdown(report), encoding="utf-8")
+    (output / "report.md").write_text(_as_markdown(report, output), encoding="utf-8")
     _print_report(report, output)
 
 
@@ -260,7 +260,8 @@ def _print_report(report: dict[str, Any], output: Path) -> None:
     print_line(f'Go on: parrot chat PICTURE --lang tr --prompt "{TURKISH_QUESTION}"')
 
 
-def _as_markdown(report: dict[str, Any]) -> str:
+def _as_markdown(report: dict[str, Any], output: Path) -> str:
+    """The report for people, who see its pictures if they read it where it lies."""
     lines = [
         "# A small Parrot, trained on this machine",
         "",
@@ -280,11 +281,21 @@ def _as_markdown(report: dict[str, Any]) -> str:
     codes = list(report["accuracy"])
     lines += [_markdown_row(["picture", *codes]), _markdown_row(["---"] * (len(codes) + 1))]
     for entry in report["free_answers"]:
-        cells = [f"`{Path(entry['image']).name}`"]
+        picture = Path(entry["image"]).relative_to(output).as_posix()
+        cells = [f"![{entry['expected']['en']}]({picture})"]
         for code in codes:
             said, expected = entry["answers"][code], entry["expected"][code]
             cells.append(said if said == expected else f"{said} ({expected})")
         lines.append(_markdown_row(cells))
+    if report["routing"]:
+        lines += [
+            "",
+            "## Which expert answered",
+            "",
+            "Mean routing weights of the naming questions, by language.",
+            "",
+            "![routing weights by language](routing.png)",
+        ]
     lines += ["", "## Seconds", ""]
     lines += [f"- {name}: {seconds:.0f}" for name, seconds in report["seconds"].items()]
     return "\n".join(lines) + "\n"

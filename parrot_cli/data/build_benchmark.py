@@ -1,12 +1,18 @@
 """`parrot data build-benchmark`."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from parrot_cli.data.translation_options import Options, prepare, with_options
-from parrot_cli.data.translation_report import end, print_estimate, run_shown
+from parrot_cli.data.translation_report import (
+    end,
+    print_estimate,
+    print_report,
+    run_shown,
+)
 
 if TYPE_CHECKING:
     from parrot_core.translation.benchmark import Selection
@@ -46,12 +52,18 @@ def build_benchmark(
         seed=seed,
     )
     work = prepare(options, source_language="en", on_flag=on_flag)
+    if options.dry_run:
+        with TemporaryDirectory() as scratch:
+            source = Path(scratch) / f"{name}.source.jsonl"
+            write_source(selection, source)
+            print_estimate(source, options.out, work, as_json=options.as_json)
+        return
     source = options.out / f"{name}.source.jsonl"
     write_source(selection, source)
-    if options.dry_run:
-        print_estimate(source, options.out, work, as_json=options.as_json)
-        return
-    end(run_shown(source, options.out, work))
+    report = run_shown(source, options.out, work)
+    if not report.complete:
+        print_report(report, options.out, as_json=options.as_json)
+    end(report)
     tables = write_tables(
         selection, options.out, name=name, source_language="en", languages=work.languages
     )

@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -23,18 +24,25 @@ _STEPS = {
     "human": "draft,refine,vote",
 }
 """What is done by whom, where `--steps` says nothing."""
+_MODELS = {"openai": "gpt-4o", "human": "people"}
+"""By what, where `--model` says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Who translates what into what, how, how fast, and for how much: an option each."""
 
-    to: Annotated[str, typer.Option(help="Languages to translate into, e.g. zh,pt,ar,tr,ru.")]
+    to: Annotated[
+        str, typer.Option(help="Languages to translate into, e.g. zh,pt,ar,tr,ru, or all of these.")
+    ]
     out: Annotated[Path, typer.Option(help="Folder of journal and results.")]
     backend: Annotated[
         str, typer.Option(help="Who translates: openai (any compatible endpoint), local or human.")
     ] = "openai"
-    model: Annotated[str, typer.Option(help="The model's name, or folder for local.")] = "gpt-4o"
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model's name, or folder for local.", show_default="openai: gpt-4o"),
+    ] = None
     base_url: Annotated[str, typer.Option(help="Endpoint, e.g. http://localhost:8000/v1.")] = (
         "https://api.openai.com/v1"
     )
@@ -149,8 +157,11 @@ def prepare(options: Options, *, source_language: str, on_flag: str) -> Work:
         options, source_language=get_language(source_language).code, on_flag=on_flag
     )
     prices = _prices(options, settings.models)
+    languages = parse_languages(options.to)
+    if options.to.strip().lower() == "all":  # the paper's six, of which one is the samples' own
+        languages = [code for code in languages if code != settings.source_language]
     return Work(
-        languages=parse_languages(options.to),
+        languages=languages,
         settings=settings,
         limits=Limits(
             concurrency=options.concurrency,
@@ -173,6 +184,11 @@ def _settings(options: Options, *, source_language: str, on_flag: str) -> "Setti
     backend = options.backend
     if backend not in _STEPS:
         raise UsageError(f"no such backend: {backend!r}", hint=f"Backends: {', '.join(_STEPS)}.")
+    model = _MODELS.get(backend) if options.model is None else options.model
+    if model is None:
+        raise UsageError(
+            "no model to translate with", hint="Give --model, a folder or a model hub's name."
+        )
     names, human = [], set()
     for part in (_STEPS[backend] if options.steps is None else options.steps).split(","):
         name, _, who = part.strip().partition(":")
@@ -192,7 +208,7 @@ def _settings(options: Options, *, source_language: str, on_flag: str) -> "Setti
         glossary = read_glossary(options.glossary, source_language=source_language)
     return Settings(
         prompts=load_prompts(options.prompts),
-        model=options.model,
+        model=model,
         source_language=source_language,
         steps=tuple(names),
         human=frozenset(human),
@@ -298,11 +314,11 @@ def make_worker(
     from parrot_core.errors import UsageError
 
     if backend == "local":
-        from parrot_cli.output import hide_progress_from_logs
+        from parrot_cli.output import loading
         from parrot_core.translation.local import LocalWorker
 
-        hide_progress_from_logs()
-        return LocalWorker(model, device=device, load=load)
+        with loading(Path(model)) if load else nullcontext():
+            return LocalWorker(model, device=device, load=load)
     if backend != "openai":
         raise UsageError(f"no such backend: {backend!r}", hint="Backends: openai, local.")
     from parrot_core.translation.chat_api import ChatWorker

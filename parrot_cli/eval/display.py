@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from parrot_cli.output import note, print_line, print_table
-from parrot_core.benchmarks.export import describe, percent
+from parrot_core.benchmarks.export import describe, describe_figures, percent
 
 if TYPE_CHECKING:
     from parrot_core.benchmarks import Report
@@ -93,8 +93,9 @@ def show_comparison(comparison: "Comparison", *, published: "list[PublishedRow]"
     print_table(
         ("run", "origin", *(f"{code} %" for code in codes)),
         rows,
-        title=f"{first['benchmark']}: {first['form']}, scorer {first['scorer']}",
+        title=str(first["benchmark"]),
     )
+    print_line(describe_figures(first))
     print_table(
         ("runs", "difference", "95 % interval", "p (McNemar)", "only first", "only second", "n"),
         [

@@ -142,7 +142,7 @@ def evaluate(
         )
     key = os.environ.get(key_variable)
     target = benchmark if benchmark is not None else expand_data(data or Path())
-    languages = None if lang in (None, "all") else parse_languages(lang)
+    languages = None if lang is None or lang.strip().lower() == "all" else parse_languages(lang)
     if download and benchmark is not None:
         known = get_benchmark(benchmark)
         fetch_tables(
@@ -218,18 +218,22 @@ def evaluate(
 
 
 def _draw(report: "Report", folder: Path) -> None:
-    from parrot_cli.eval.charts import draw_languages, draw_radar
+    from parrot_cli.eval.charts import Measured, draw_bars, draw_radar
     from parrot_core.benchmarks.export import describe
 
+    title, caption = f"{report.benchmark}: {report.model}", describe(report)
+    figures = {code: Measured.of(e.scores.main.as_dict()) for code, e in report.languages.items()}
+    shares = {code: entry.value for code, entry in report.languages.items()}
     for ending in ("png", "svg"):
-        draw_languages(report, folder / f"languages.{ending}")
+        draw_bars(
+            {report.model: figures},
+            folder / f"languages.{ending}",
+            title=title,
+            caption=caption,
+        )
         if len(report.languages) >= 3:
-            series = {report.model: {code: e.value for code, e in report.languages.items()}}
             draw_radar(
-                series,
-                folder / f"radar.{ending}",
-                title=report.benchmark,
-                caption=describe(report),
+                {report.model: shares}, folder / f"radar.{ending}", title=title, caption=caption
             )
 
 

@@ -177,9 +177,9 @@ def draw_tokens(maps: "Mapping[str, TokenMap]", path: Path) -> list[Path]:
 
 def draw_over_training(log: "Sequence[LoggedRouting]", path: Path) -> list[Path]:
     """Draws the mean routing weights against the optimiser steps, a panel per language."""
-    from parrot_core.inspection import mean_distance
+    from parrot_core.inspection import in_table_order, mean_distance
 
-    codes = list(dict.fromkeys(code for entry in log for code in entry.routing))
+    codes = in_table_order(code for entry in log for code in entry.routing)
     figure, panels = _grid(len(codes) + 1, width=3.4, height=2.6)
     steps = [entry.step for entry in log]
     handles: list[Any] = []
@@ -196,9 +196,12 @@ def draw_over_training(log: "Sequence[LoggedRouting]", path: Path) -> list[Path]
         handles = max(handles, drawn, key=len)
         axes.axhline(1 / len(lines[0][1]), color=_GREY, linewidth=0.6, linestyle=":")
         axes.set_title(name_of(code), fontsize=11)
-    highest = max(weight for entry in log for row in entry.routing.values() for weight in row)
+    rows = [row for entry in log for row in entry.routing.values()]
+    fair = 1 / len(rows[0])
+    farthest = max(abs(weight - fair) for row in rows for weight in row)
+    reach = 1.08 * max(farthest, LEAST_DIFFERENCE * fair)  # so that trifles stay small
     for axes in panels[: len(codes)]:
-        axes.set_ylim(0, 1.08 * highest)
+        axes.set_ylim(max(0.0, fair - reach), fair + reach)
     last = panels[len(codes)]
     last.plot(steps, [mean_distance(entry.routing) for entry in log], color="black")
     last.set_title("between languages", fontsize=11)

@@ -64,6 +64,24 @@ def compare(paths: Sequence[Path]) -> Comparison:
             what differs.
     """
     reports = [load_report(path) for path in paths]
+    refuse_unlike(paths, reports)
+    names = _names(paths)
+    return Comparison(
+        names=names,
+        reports=tuple(reports),
+        differences={
+            (a, b): _paired(left["units"], right["units"])
+            for (a, left), (b, right) in combinations(zip(names, reports, strict=True), 2)
+        },
+    )
+
+
+def refuse_unlike(paths: Sequence[Path], reports: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses runs that do not count the same.
+
+    Raises:
+        UsageError: with what they differ in.
+    """
     first = reports[0]
     for path, report in zip(paths[1:], reports[1:], strict=True):
         for key, what in _MUST_AGREE:
@@ -78,15 +96,6 @@ def compare(paths: Sequence[Path]) -> Comparison:
                 f"{paths[0]} and {path} cannot be compared: they answered other questions",
                 hint="Run both in the same languages.",
             )
-    names = _names(paths)
-    return Comparison(
-        names=names,
-        reports=tuple(reports),
-        differences={
-            (a, b): _paired(left["units"], right["units"])
-            for (a, left), (b, right) in combinations(zip(names, reports, strict=True), 2)
-        },
-    )
 
 
 def _paired(first: Mapping[str, bool], second: Mapping[str, bool]) -> PairedDifference:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
     """Returns a table by language, the published rows below the measured one and marked so."""
     codes = list(report.languages)
     lines = [f"# {report.benchmark}: {report.model}", "", describe(report), ""]
-    lines.append("| | " + " | ".join(codes) + " |")
-    lines.append("|---|" + "---:|" * len(codes))
+    lines += _header("%", codes)
     cells = [percent(entry.value) for entry in report.languages.values()]
     lines.append(f"| {report.model} (measured) | " + " | ".join(cells) + " |")
     ends = [f"{percent(entry.low)}–{percent(entry.high)}" for entry in report.languages.values()]
@@ -102,20 +102,45 @@ def as_markdown(report: Report, *, published: list[PublishedRow]) -> str:
     for row in published:
         cells = [percent(row.values.get(code, math.nan)) for code in codes]
         lines.append(f"| {row.label} | " + " | ".join(cells) + " |")
-    lines += [""] + [f"- {note}" for note in report.notes]
+    lines += ["", *_categories(report)]
+    lines += [f"- {note}" for note in report.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _header(name: str, codes: Sequence[str]) -> list[str]:
+    return [f"| {name} | " + " | ".join(codes) + " |", "|---|" + "---:|" * len(codes)]
+
+
+def _categories(report: Report) -> list[str]:
+    """Returns a table of every split's categories by language, if there are any."""
+    lines = []
+    for split, columns in report.pooled.splits.items():
+        for name in columns:
+            if name != "Overall" or len(report.pooled.splits) > 1:
+                found = [
+                    entry.scores.splits.get(split, {}).get(name)
+                    for entry in report.languages.values()
+                ]
+                cells = [percent(math.nan if one is None else one.value) for one in found]
+                lines.append(f"| {split} / {name} | " + " | ".join(cells) + " |")
+    return [*_header("split / category, %", list(report.languages)), *lines, ""] if lines else []
+
+
 def describe(report: Report) -> str:
-    """Says in a line how the figures came about."""
-    prompt = (
-        f"prompt {report.prompt['style']} ({report.prompt['language']}), "
-        f"answers by {report.prompt['answer_by']}"
-        if report.prompt
+    """Says in a line how the figures of a report came about."""
+    return describe_figures(report.as_dict())
+
+
+def describe_figures(report: Mapping[str, Any]) -> str:
+    """Says the same of a report that was read from a file."""
+    prompt = report["prompt"]
+    asked = (
+        f"prompt {prompt['style']} ({prompt['language']}), answers by {prompt['answer_by']}"
+        if prompt
         else "answers collected elsewhere"
     )
-    counted = f"n = {report.pooled.main.n}"
-    return f"form: {report.form}; scorer: {report.scorer}; {prompt}; {counted}; measured here"
+    form, scorer, count = report["form"], report["scorer"], report["n"]
+    return f"form: {form}; scorer: {scorer}; {asked}; n = {count}; measured here"
 
 
 def percent(value: float) -> str:

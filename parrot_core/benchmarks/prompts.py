@@ -33,6 +33,11 @@ def _instructions() -> dict[str, dict[str, str]]:
     return tomllib.loads(text)
 
 
+def english_instructions() -> frozenset[str]:
+    """Returns the instructions that need no translation into English."""
+    return frozenset(_instructions()["en"].values())
+
+
 def check_style(style: str) -> str:
     """Returns the name of a style.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from parrot_core.benchmarks.base import UNDETERMINED, Answerer, Prompt
+from parrot_core.benchmarks.prompts import english_instructions
 
 PIVOT = "en"
 _OPTION = re.compile(r"^([A-Z]\. )?(.*)$", re.DOTALL)
@@ -78,15 +79,23 @@ class ViaTranslation:
         yield from answers
 
     def _into_english(self, texts: Sequence[str], language: str) -> list[str]:
-        """Translates line by line, so that letters of options keep their places."""
+        """Translates line by line, so that letters of options keep their places.
+
+        Instructions that were put in English stay as they are.
+        """
         split = [[_OPTION.match(line) for line in text.split("\n")] for text in texts]
-        bodies = [match[2] for lines in split for match in lines if match and match[2].strip()]
-        done = iter(self.translator.translate(bodies, source=language, target=PIVOT))
+        ready = english_instructions()
+        bodies = [
+            match[2]
+            for lines in split
+            for match in lines
+            if match and match[2].strip() and match[2] not in ready
+        ]
+        done = self.translator.translate(bodies, source=language, target=PIVOT)
+        english = dict(zip(bodies, done, strict=True))
         return [
             "\n".join(
-                (match[1] or "") + (next(done) if match[2].strip() else match[2])
-                for match in lines
-                if match
+                (match[1] or "") + english.get(match[2], match[2]) for match in lines if match
             )
             for lines in split
         ]

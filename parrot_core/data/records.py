@@ -95,7 +95,8 @@ def _scan_lines(path: Path, on_read: Callable[[int], None]) -> Iterator[Record]:
                 continue
             value, problem = None, None
             try:
-                value = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                value = json.loads(text.rstrip())  # else a cut line would be faulty in the next
             except UnicodeDecodeError as error:
                 problem = f"not UTF-8 at byte {error.start} of the line"
             except json.JSONDecodeError as error:

@@ -86,8 +86,9 @@ def parse_sample(record: object, *, origin: str) -> Sample:
     try:
         return _parse(record, origin=origin)
     except (KeyError, TypeError, ValueError) as error:
+        problem = f"a turn without {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(
-            f"{origin}: {error}", hint="Run `parrot data check` on the file."
+            f"{origin}: {problem}", hint="Run `parrot data check` on the file."
         ) from error
 
 

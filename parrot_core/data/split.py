@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import posixpath
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -142,7 +143,8 @@ def _groups(source: Path) -> list[list[int]]:
 
 
 def _image_keys(sample: Sample) -> list[bytes]:
-    return [_hash(f"image\0{path}") for path in sample.images]
+    # `./a.png` is `a.png`: one picture under two spellings must not be in two languages.
+    return [_hash(f"image\0{posixpath.normpath(path)}") for path in sample.images]
 
 
 def _text_key(sample: Sample) -> bytes:

@@ -27,7 +27,7 @@ from parrot_core.inspection.questions import (
     Asked,
     benchmark_conversations,
     built_in_conversations,
-    built_in_questions,
+    in_table_order,
     sample_conversations,
 )
 from parrot_core.inspection.report import (
@@ -70,13 +70,13 @@ __all__ = [
     "ablate",
     "benchmark_conversations",
     "built_in_conversations",
-    "built_in_questions",
     "closeness",
     "compare",
     "comparison_as_json",
     "entropy",
     "expert_usage",
     "find_warnings",
+    "in_table_order",
     "inspect",
     "inspection_as_json",
     "jensen_shannon",

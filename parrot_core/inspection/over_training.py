@@ -9,6 +9,8 @@ from pathlib import Path
 from parrot_core.errors import MissingError, UsageError
 
 LOG_FILE = "log.jsonl"
+ROUTING_FIELD = "routing_by_language"
+"""What a line of the log calls the mean routing weights of each language."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +22,7 @@ class LoggedRouting:
 
 
 def read_routing_log(path: Path) -> list[LoggedRouting]:
-    """Reads the lines of a run's log that have an object `routing`, of language to weights.
+    """Reads the lines of a run's log that have `routing_by_language`, of language to weights.
 
     A last line that was cut off, as a killed run leaves it, is passed over.
 
@@ -43,7 +45,7 @@ def read_routing_log(path: Path) -> list[LoggedRouting]:
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
-            if isinstance(entry, dict) and "routing" in entry:
+            if isinstance(entry, dict) and ROUTING_FIELD in entry:
                 found.append(_parse(entry))
         except (ValueError, TypeError, KeyError) as error:
             if number == len(lines) and isinstance(error, json.JSONDecodeError):
@@ -60,9 +62,9 @@ def read_routing_log(path: Path) -> list[LoggedRouting]:
 
 
 def _parse(entry: Mapping[str, object]) -> LoggedRouting:
-    step, routing = entry["step"], entry["routing"]
+    step, routing = entry["step"], entry[ROUTING_FIELD]
     if not isinstance(step, int) or not isinstance(routing, dict):
-        raise TypeError("step is a number, and routing an object of language to weights")
+        raise TypeError(f"step is a number, and {ROUTING_FIELD} an object of language to weights")
     weights = {str(code): tuple(map(float, row)) for code, row in routing.items()}
     if len({len(row) for row in weights.values()}) != 1:
         raise ValueError("languages differ in their number of experts")

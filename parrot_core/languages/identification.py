@@ -37,7 +37,8 @@ def identify(text: str, candidates: Sequence[str]) -> str | None:
 
     The script decides where only one candidate is written in it, else frequencies of letter groups
     (langdetect's profiles, restricted to the candidates) and letters that a language does not have.
-    Nothing is drawn: the same text has always the same answer.
+    Nothing is drawn: the same text has always the same answer. Among languages of which one has no
+    profile, letters alone decide, or nothing does.
 
     Args:
         text: Any text; markup and digits do not count.
@@ -56,6 +57,10 @@ def identify(text: str, candidates: Sequence[str]) -> str | None:
         possible = [code for code in possible if "HIRAGANA" not in LANGUAGES[code].scripts]
     if len(possible) <= 1:
         return possible[0] if possible else None
+    if any(_profile_of(code) not in _profiles()[1] for code in possible):
+        counts = _strange_letters(text, possible)
+        without = [code for code, count in zip(possible, counts, strict=True) if not count]
+        return without[0] if len(without) == 1 else None
     shares = _shares(text, possible)
     best = max(possible, key=lambda code: shares[code])
     return best if shares[best] >= _SURE else None
@@ -134,9 +139,12 @@ def _logarithms(group: str, languages: tuple[str, ...]) -> tuple[float, ...] | N
     frequencies = profiles.get(group)
     if not frequencies:
         return None
-    return tuple(
-        math.log(frequencies[rows[LANGUAGES[code].profile or code]] + _UNSEEN) for code in languages
-    )
+    return tuple(math.log(frequencies[rows[_profile_of(code)]] + _UNSEEN) for code in languages)
+
+
+def _profile_of(code: str) -> str:
+    """The name of a language's letter frequencies, whether or not there are any."""
+    return LANGUAGES[code].profile or code
 
 
 @functools.lru_cache(maxsize=1)
@@ -148,10 +156,10 @@ def _profiles() -> tuple[dict[str, list[float]], dict[str, int]]:
     from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
     from langdetect.utils.lang_profile import LangProfile
 
+    files = [Path(PROFILES_DIRECTORY, _profile_of(code)) for code in LANGUAGES]
+    files = [file for file in files if file.is_file()]
     factory = DetectorFactory()
-    names = [language.profile or code for code, language in LANGUAGES.items()]
-    for row, name in enumerate(names):
-        file = Path(PROFILES_DIRECTORY, name)
+    for row, file in enumerate(files):
         profile = LangProfile(**json.loads(file.read_text(encoding="utf-8")))
-        factory.add_profile(profile, row, len(names))
-    return factory.word_lang_prob_map, {name: row for row, name in enumerate(names)}
+        factory.add_profile(profile, row, len(files))
+    return factory.word_lang_prob_map, {file.name: row for row, file in enumerate(files)}

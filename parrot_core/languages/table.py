@@ -1,9 +1,17 @@
-"""The table of languages: what Parrot must know of each."""
+"""The table of languages: what Parrot must know of each, from `languages.toml` and users' own."""
 
+import dataclasses
 import difflib
+import tomllib
+import typing
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from parrot_core.errors import UsageError
+from parrot_core.errors import MissingError, UsageError
+
+LANGUAGES_VARIABLE = "PARROT_LANGUAGES"
+"""Environment variable that names a file of further languages."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +26,11 @@ class Language:
         yes: The word that affirms, as a sentence would begin with it.
         no: The word that denies.
         answer_request: The request to answer in it, in its own words.
-        flores: Its name in FLORES-200, which NLLB uses: ISO 639-3 code and script.
+        questions: Questions that suit any picture, for looking at the routing and to begin with.
+        apologies: Beginnings of the words with which its speakers, and models that decline, say
+            that they are sorry; lower case.
+        flores: Its name in FLORES-200, which NLLB uses: ISO 639-3 code and script; empty where it
+            has none.
         other_codes: Further three-letter codes by which translation models call it.
         right_to_left: Whether it is written from right to left.
         letters: Letters that it has beyond a to z; None where it is not written in Latin ones.
@@ -33,7 +45,9 @@ class Language:
     yes: str
     no: str
     answer_request: str
-    flores: str
+    questions: tuple[str, ...] = ()
+    apologies: tuple[str, ...] = ()
+    flores: str = ""
     other_codes: tuple[str, ...] = ()
     right_to_left: bool = False
     letters: str | None = None
@@ -41,329 +55,81 @@ class Language:
     profile: str | None = None
 
 
-_ROWS = (
-    Language(
-        code="en",
-        name="English",
-        native_name="English",
-        yes="Yes",
-        no="No",
-        answer_request="Answer in English.",
-        flores="eng_Latn",
-        letters="",
-    ),
-    Language(
-        code="zh",
-        name="Chinese",
-        native_name="中文",
-        scripts=("CJK",),
-        yes="是",
-        no="否",
-        answer_request="请用中文回答。",
-        flores="zho_Hans",
-        other_codes=("cmn",),
-        profile="zh-cn",
-    ),
-    Language(
-        code="pt",
-        name="Portuguese",
-        native_name="português",
-        yes="Sim",
-        no="Não",
-        answer_request="Responda em português.",
-        flores="por_Latn",
-        letters="áâãàçéêíóôõú",
-        foreign_letters="kwy",
-    ),
-    Language(
-        code="ar",
-        name="Arabic",
-        native_name="العربية",
-        scripts=("ARABIC",),
-        yes="نعم",
-        no="لا",
-        answer_request="أجب بالعربية.",
-        flores="arb_Arab",
-        other_codes=("ara",),
-        right_to_left=True,
-    ),
-    Language(
-        code="tr",
-        name="Turkish",
-        native_name="Türkçe",
-        yes="Evet",
-        no="Hayır",
-        answer_request="Türkçe yanıtla.",
-        flores="tur_Latn",
-        letters="âçğıîöşûü",
-        foreign_letters="qwx",
-    ),
-    Language(
-        code="ru",
-        name="Russian",
-        native_name="русский",
-        scripts=("CYRILLIC",),
-        yes="Да",
-        no="Нет",
-        answer_request="Ответь по-русски.",
-        flores="rus_Cyrl",
-    ),
-    Language(
-        code="bn",
-        name="Bengali",
-        native_name="বাংলা",
-        scripts=("BENGALI",),
-        yes="হ্যাঁ",
-        no="না",
-        answer_request="বাংলায় উত্তর দিন।",
-        flores="ben_Beng",
-    ),
-    Language(
-        code="cs",
-        name="Czech",
-        native_name="čeština",
-        yes="Ano",
-        no="Ne",
-        answer_request="Odpověz česky.",
-        flores="ces_Latn",
-        letters="áčďéěíňóřšťúůýž",
-        foreign_letters="qwx",
-    ),
-    Language(
-        code="de",
-        name="German",
-        native_name="Deutsch",
-        yes="Ja",
-        no="Nein",
-        answer_request="Antworte auf Deutsch.",
-        flores="deu_Latn",
-        letters="äöüß",
-    ),
-    Language(
-        code="el",
-        name="Greek",
-        native_name="ελληνικά",
-        scripts=("GREEK",),
-        yes="Ναι",
-        no="Όχι",
-        answer_request="Απάντησε στα ελληνικά.",
-        flores="ell_Grek",
-    ),
-    Language(
-        code="es",
-        name="Spanish",
-        native_name="español",
-        yes="Sí",
-        no="No",
-        answer_request="Responde en español.",
-        flores="spa_Latn",
-        letters="áéíñóúü",
-        foreign_letters="kw",
-    ),
-    Language(
-        code="fa",
-        name="Persian",
-        native_name="فارسی",
-        scripts=("ARABIC",),
-        yes="بله",
-        no="خیر",
-        answer_request="به فارسی پاسخ بده.",
-        flores="pes_Arab",
-        other_codes=("fas",),
-        right_to_left=True,
-    ),
-    Language(
-        code="fr",
-        name="French",
-        native_name="français",
-        yes="Oui",
-        no="Non",
-        answer_request="Réponds en français.",
-        flores="fra_Latn",
-        letters="àâæçéèêëîïôœùûüÿ",
-    ),
-    Language(
-        code="he",
-        name="Hebrew",
-        native_name="עברית",
-        scripts=("HEBREW",),
-        yes="כן",
-        no="לא",
-        answer_request="ענה בעברית.",
-        flores="heb_Hebr",
-        right_to_left=True,
-    ),
-    Language(
-        code="hi",
-        name="Hindi",
-        native_name="हिन्दी",
-        scripts=("DEVANAGARI",),
-        yes="हाँ",
-        no="नहीं",
-        answer_request="हिन्दी में उत्तर दें।",
-        flores="hin_Deva",
-    ),
-    Language(
-        code="hu",
-        name="Hungarian",
-        native_name="magyar",
-        yes="Igen",
-        no="Nem",
-        answer_request="Válaszolj magyarul.",
-        flores="hun_Latn",
-        letters="áéíóöőúüű",
-        foreign_letters="qwx",
-    ),
-    Language(
-        code="id",
-        name="Indonesian",
-        native_name="Bahasa Indonesia",
-        yes="Ya",
-        no="Tidak",
-        answer_request="Jawab dalam bahasa Indonesia.",
-        flores="ind_Latn",
-        letters="",
-    ),
-    Language(
-        code="it",
-        name="Italian",
-        native_name="italiano",
-        yes="Sì",
-        no="No",
-        answer_request="Rispondi in italiano.",
-        flores="ita_Latn",
-        letters="àèéìîòóùú",
-        foreign_letters="jkwxy",
-    ),
-    Language(
-        code="ja",
-        name="Japanese",
-        native_name="日本語",
-        scripts=("HIRAGANA", "KATAKANA", "CJK"),
-        yes="はい",
-        no="いいえ",
-        answer_request="日本語で答えてください。",
-        flores="jpn_Jpan",
-    ),
-    Language(
-        code="ko",
-        name="Korean",
-        native_name="한국어",
-        scripts=("HANGUL",),
-        yes="예",
-        no="아니요",
-        answer_request="한국어로 대답해 주세요.",
-        flores="kor_Hang",
-    ),
-    Language(
-        code="nl",
-        name="Dutch",
-        native_name="Nederlands",
-        yes="Ja",
-        no="Nee",
-        answer_request="Antwoord in het Nederlands.",
-        flores="nld_Latn",
-        letters="áäéèëêíïóöúü",
-    ),
-    Language(
-        code="pl",
-        name="Polish",
-        native_name="polski",
-        yes="Tak",
-        no="Nie",
-        answer_request="Odpowiedz po polsku.",
-        flores="pol_Latn",
-        letters="ąćęłńóśźż",
-        foreign_letters="qvx",
-    ),
-    Language(
-        code="ro",
-        name="Romanian",
-        native_name="română",
-        yes="Da",
-        no="Nu",
-        answer_request="Răspunde în română.",
-        flores="ron_Latn",
-        letters="ăâîșțşţ",
-        foreign_letters="kqwy",
-    ),
-    Language(
-        code="sv",
-        name="Swedish",
-        native_name="svenska",
-        yes="Ja",
-        no="Nej",
-        answer_request="Svara på svenska.",
-        flores="swe_Latn",
-        letters="åäöé",
-        foreign_letters="qwz",
-    ),
-    Language(
-        code="sw",
-        name="Swahili",
-        native_name="Kiswahili",
-        yes="Ndiyo",
-        no="Hapana",
-        answer_request="Jibu kwa Kiswahili.",
-        flores="swh_Latn",
-        other_codes=("swa",),
-        letters="",
-        foreign_letters="qx",
-    ),
-    Language(
-        code="ta",
-        name="Tamil",
-        native_name="தமிழ்",
-        scripts=("TAMIL",),
-        yes="ஆம்",
-        no="இல்லை",
-        answer_request="தமிழில் பதிலளிக்கவும்.",
-        flores="tam_Taml",
-    ),
-    Language(
-        code="th",
-        name="Thai",
-        native_name="ไทย",
-        scripts=("THAI",),
-        yes="ใช่",
-        no="ไม่ใช่",
-        answer_request="ตอบเป็นภาษาไทย",
-        flores="tha_Thai",
-    ),
-    Language(
-        code="uk",
-        name="Ukrainian",
-        native_name="українська",
-        scripts=("CYRILLIC",),
-        yes="Так",
-        no="Ні",
-        answer_request="Відповідай українською.",
-        flores="ukr_Cyrl",
-    ),
-    Language(
-        code="ur",
-        name="Urdu",
-        native_name="اردو",
-        scripts=("ARABIC",),
-        yes="ہاں",
-        no="نہیں",
-        answer_request="اردو میں جواب دیں۔",
-        flores="urd_Arab",
-        right_to_left=True,
-    ),
-    Language(
-        code="vi",
-        name="Vietnamese",
-        native_name="Tiếng Việt",
-        yes="Có",
-        no="Không",
-        answer_request="Trả lời bằng tiếng Việt.",
-        flores="vie_Latn",
-        foreign_letters="fjwz",
-    ),
-)
-LANGUAGES: dict[str, Language] = {row.code: row for row in _ROWS}
+def read_languages(path: Path) -> dict[str, Language]:
+    """Reads a file of languages, a table of `Language`'s fields under each code.
+
+    Raises:
+        MissingError: if there is no such file.
+        UsageError: if it is not TOML, or naming every unknown, missing and ill-typed key in it.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MissingError(
+            f"cannot read the languages in {path}: {error.strerror}", hint="Check the path."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}", hint="Write it as TOML, in UTF-8.") from error
+    problems = [
+        problem for code, table in tables.items() for problem in _problems_of_table(code, table)
+    ]
+    if problems:
+        raise UsageError(
+            "\n".join(f"{path}: {problem}" for problem in problems),
+            hint="Write a table for each language, such as [sw], with its name, native_name, yes, "
+            "no and answer_request.",
+        )
+    return {code: _language(code, table) for code, table in tables.items()}
+
+
+def _problems_of_table(code: str, table: Any) -> list[str]:  # noqa: ANN401 - what TOML says
+    """Says what is wrong with a language's table."""
+    if not isinstance(table, dict):
+        return [f"{code}: not in the table of a language"]
+    kinds = typing.get_type_hints(Language)
+    fields = {field.name: field for field in dataclasses.fields(Language) if field.name != "code"}
+    problems = []
+    for key, value in table.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1, cutoff=0.6)
+            problems.append(f"{code}.{key}: unknown key{f'; did you mean {near[0]}?' * bool(near)}")
+        elif not _is_of(kinds[key], value):
+            problems.append(f"{code}.{key}: {value!r} is not {_KINDS[kinds[key]]}")
+    needed = (name for name, field in fields.items() if field.default is dataclasses.MISSING)
+    return problems + [f"{code}.{name}: missing" for name in needed if name not in table]
+
+
+_KINDS = {
+    str: "a text",
+    str | None: "a text",
+    bool: "true or false",
+    tuple[str, ...]: "a list of texts",
+}
+
+
+def _is_of(kind: Any, value: Any) -> bool:  # noqa: ANN401 - a type, and what TOML says
+    if kind == tuple[str, ...]:
+        return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+    return isinstance(value, bool if kind is bool else str)
+
+
+def _language(code: str, table: dict[str, Any]) -> Language:
+    lists = {key: tuple(value) for key, value in table.items() if isinstance(value, list)}
+    return Language(code=code, **{**table, **lists})
+
+
+LANGUAGES: dict[str, Language] = read_languages(Path(__file__).with_name("languages.toml"))
 """Every language that Parrot knows, by code."""
+
+
+def add_languages(path: Path) -> None:
+    """Adds the languages of a user's file to `LANGUAGES`; one that is there is replaced.
+
+    Raises:
+        MissingError, UsageError: as `read_languages`; nothing is added then.
+    """
+    LANGUAGES.update(read_languages(path))
+
 
 PAPER_LANGUAGES: tuple[str, ...] = ("en", "zh", "pt", "ar", "tr", "ru")
 """The six languages of the paper (section 2.3), in the order of its tables."""

@@ -89,16 +89,7 @@ class ByModel:
         best: Version | None = None
         for attempt in range(settings.attempts if self._caller.worker.repeatable else 1):
             call = self._call(step, segment, asked, candidate=candidate, attempt=attempt)
-            answer = await self._caller.get(
-                call,
-                judge=lambda text: (
-                    "refused"
-                    if checks.refusal(text, segment.text)
-                    else None
-                    if checks.clean(text, segment.text)
-                    else "empty"
-                ),
-            )
+            answer = await self._caller.get(call, judge=lambda text: self._unusable(text, segment))
             text = checks.clean(answer.text, segment.text)
             version = judged(segment, text, author=call.model, settings=settings)
             if best is None or len(version.flags) < len(best.flags):
@@ -115,6 +106,17 @@ class ByModel:
         assert best is not None  # there is at least one attempt
         account.add(taken)
         return best
+
+    def _unusable(self, text: str, segment: Segment) -> str | None:
+        """Says why a text is no translation at all, or None if it is one."""
+        if checks.refusal(
+            text,
+            segment.text,
+            source_language=self._settings.source_language,
+            language=segment.language,
+        ):
+            return "refused"
+        return None if checks.clean(text, segment.text) else "empty"
 
     async def votes(
         self,

@@ -136,12 +136,11 @@ class Caller:
                 if unusable >= UNUSABLE_TRIES:
                     raise
                 if error.reason != "truncated":  # that is asked again with more room, at once
-                    await self._gate.wait(backoff(unusable - 1, chance=self._chance) / 4)
+                    await self._gate.wait(backoff(min(unusable - 1, 3), chance=self._chance) / 4)
             except TransientError as error:
                 sent += 1
                 # To be told to come back later while others are served is no failure.
-                busy = error.reason == "429" or error.retry_after is not None
-                failed = 0 if busy and self._successes > others else failed + 1
+                failed = 0 if error.busy and self._successes > others else failed + 1
                 others = self._successes
                 self.failures[error.reason] += 1
                 # What may be charged though it never came counts as its worst case.
@@ -206,7 +205,7 @@ class Caller:
         """Waits as long as the server asks or patience says, unless it was tried too often."""
         nobody_there = error.reason == "unreachable" and not self._successes
         asked = error.retry_after or 0.0
-        if failed >= self._patience(error.reason) or asked > _LONGEST_WAIT:
+        if failed >= self._patience(error) or asked > _LONGEST_WAIT:
             self._lost_in_a_row += 1
             said = str(error) + (f" (wait {asked:.0f} s)" if asked > _LONGEST_WAIT else "")
             if nobody_there or asked > _LONGEST_WAIT or self._lost_in_a_row >= _LOST_IN_A_ROW:
@@ -222,8 +221,8 @@ class Caller:
                 self._gate.pause(delay)
         await self._gate.wait(delay)
 
-    def _patience(self, reason: str) -> int:
+    def _patience(self, error: TransientError) -> int:
         """Returns how often a call may fail before it is given up."""
-        if self._successes:
+        if self._successes or error.busy:
             return TRANSIENT_TRIES
-        return _UNREACHABLE_TRIES if reason == "unreachable" else _FIRST_TRIES
+        return _UNREACHABLE_TRIES if error.reason == "unreachable" else _FIRST_TRIES

@@ -10,7 +10,7 @@ from parrot_core.languages import LANGUAGES, identify, script_of
 from parrot_core.translation.glossary import missing_terms
 from parrot_core.translation.protection import lost_parts, plain_words
 
-CHECKS_VERSION = "2"
+CHECKS_VERSION = "3"
 """Part of every result's key: a result is judged anew when the checks change."""
 
 FLAGS = {
@@ -34,15 +34,20 @@ _RATIO_FROM = 24  # weighted letters: shorter texts count as many, since they va
 _COPY_WORDS = 4
 _LANGUAGE_WORDS = 8
 
+# What models that were trained in English say, whatever language they are to write.
 _REFUSALS = re.compile(
     r"^\W*(?:"
     r"(?:i['’]?m|i am) (?:very |really )?(?:sorry|unable|not able)|sorry, (?:but )?i|"  # noqa: RUF001
     r"i (?:can['’]?t|cannot|can not|won['’]?t) (?:help|assist|translate|provide|fulfil|comply|do)|"  # noqa: RUF001
-    r"as an ai|i apologi[sz]e|unfortunately,? i (?:can|am)|"
-    r"(?:lo siento|desculpe|sinto muito|désolé|je suis désolé|es tut mir leid|mi dispiace|"
-    r"üzgünüm|özür dilerim|извините|к сожалению,? я|простите|抱歉|很抱歉|对不起|"
-    r"عذرا|عذرًا|آسف|申し訳|죄송|xin lỗi|maaf)"
+    r"as an ai|i apologi[sz]e|unfortunately,? i (?:can|am)"
     r")",
+    re.IGNORECASE,
+)
+# Those of them that are no translation into English either.
+_CERTAIN_REFUSALS = re.compile(
+    r"^\W*(?:(?:i['’]?m|i am) (?:very |really )?sorry,? (?:but )?|sorry,? (?:but )?)?i "  # noqa: RUF001
+    r"(?:can['’]?t|cannot|can not|won['’]?t|am unable to|am not able to) "  # noqa: RUF001
+    r"(?:assist with|help with (?:that|this)|translate|fulfil|comply)|^\W*as an ai",
     re.IGNORECASE,
 )
 _COMMENTS = re.compile(
@@ -51,6 +56,7 @@ _COMMENTS = re.compile(
     r"^\W*(?:###|\*\*)?\s*(?:source|draft|translation) \([A-Z][a-z]+\)",
     re.IGNORECASE,
 )
+_NO_WORD = re.compile(r"^\W+")
 _THINKING = re.compile(r"^\s*<think(?:ing)?>.*?</think(?:ing)?>\s*", re.DOTALL)
 _QUOTES = {'"': '"', "“": "”", "«": "»", "「": "」", "'": "'", "„": "“", "`": "`"}
 
@@ -73,9 +79,14 @@ def clean(output: str, source: str) -> str:
     return text
 
 
-def refusal(output: str, source: str) -> bool:
+def refusal(output: str, source: str, *, source_language: str, language: str) -> bool:
     """Says whether a model declined instead of translating, unless the source itself apologises."""
-    return bool(_REFUSALS.match(output)) and not _REFUSALS.match(source)
+    if any(word in source.casefold() for word in LANGUAGES[source_language].apologies):
+        return False
+    if language == "en":
+        return bool(_CERTAIN_REFUSALS.match(output))
+    begins = _NO_WORD.sub("", output).casefold()
+    return bool(_REFUSALS.match(output)) or begins.startswith(LANGUAGES[language].apologies)
 
 
 def check(
@@ -118,7 +129,8 @@ def _language_flags(
         return ()
     if script not in LANGUAGES[language].scripts and len(plain_source) > 1:
         return (Flag(kind="script", detail=f"most letters are {script.title()}"),)
-    several = len(words.split()) >= _LANGUAGE_WORDS
+    # Scripts without spaces have no words to be counted: four letters stand for one.
+    several = max(len(words.split()), _weight(words) / 4) >= _LANGUAGE_WORDS
     candidates = list(LANGUAGES) if several else [source_language, language]
     found = identify(words, list(dict.fromkeys(candidates)))
     if found is not None and found != language and telling:

@@ -121,7 +121,7 @@ class LocalWorker:
             ][: self._batch_size]
             self._waiting = [waiting for waiting in self._waiting if waiting not in batch]
             try:
-                texts = await asyncio.to_thread(self._translate_texts, batch)
+                texts = await asyncio.to_thread(self._translate_or_say_why, batch)
             except Exception as error:  # noqa: BLE001 - whoever waits raises it
                 for waiting in batch:
                     if not waiting.done.done():
@@ -130,6 +130,15 @@ class LocalWorker:
             for waiting, text in zip(batch, texts, strict=True):
                 if not waiting.done.done():
                     waiting.done.set_result(text)
+
+    def _translate_or_say_why(self, batch: list[_Waiting]) -> list[str]:
+        try:
+            return self._translate_texts(batch)
+        except (RuntimeError, IndexError) as error:  # no memory left; a tokenizer of another model
+            raise MissingError(
+                f"the model cannot translate: {str(error).splitlines()[0]}",
+                hint="Give a model that fits the device, with its own tokenizer, or --device cpu.",
+            ) from error
 
     def _translate_texts(self, batch: list[_Waiting]) -> list[str]:
         """Cuts texts into sentences and protected parts, translates the former, and joins all."""
@@ -205,7 +214,7 @@ def _mark_of(language: Language, marks: Sequence[str]) -> str:
         UsageError: if none does.
     """
     three, _, script = language.flores.partition("_")
-    codes = (three, *language.other_codes, language.code)
+    codes = tuple(filter(None, (three, *language.other_codes, language.code)))
     for name in (f"{code}{ending}" for ending in (f"_{script}", "") for code in codes):
         if f">>{name}<<" in marks:
             return f">>{name}<<"

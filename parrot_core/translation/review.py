@@ -231,14 +231,14 @@ def _problem(
     done = journal.contributions(task.row, task.hash)
     if _is_among(person, (entry.person for entry in done)):
         return "duplicate", f"{person} has done row {row.row} already"
+    if _is_among(person, _authors(task)):
+        return "own", f"{person} wrote one of the versions of row {row.row}"
     if _is_settled(task, done):
         return "settled", f"row {row.row} needs nobody any more"
     if task.step != "vote":
         if answer.strip() == "=" and not task.texts:
             return "unreadable", f"row {row.row} has no translation that could stay as it is"
         return None
-    if _is_among(person, _authors(task)):
-        return "own", f"{person} wrote one of the versions of row {row.row}"
     number = answer.strip()
     if not number.isdecimal() or not 1 <= int(number) <= len(task.texts):
         return "unreadable", f"{answer!r:.40} is no number from 1 to {len(task.texts)}"

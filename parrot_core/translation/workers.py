@@ -117,6 +117,11 @@ class TransientError(Exception):
         self.retry_after = retry_after
         self.lost = lost
 
+    @property
+    def busy(self) -> bool:
+        """Whether the service is there, and only asks to come back later."""
+        return self.reason == "429" or self.retry_after is not None
+
 
 class RejectedError(Exception):
     """The service will not answer this call, however often it is asked (400, too long, …).
@@ -194,7 +199,8 @@ class NoWorker:
 
     async def answer(self, call: Call, *, tries: int) -> Answer:
         """Is never asked: it can do no step."""
-        raise NotImplementedError(f"nobody to ask for {call.step}, {tries} tries ago or now")
+        del tries
+        raise NotImplementedError(f"there is no model to {call.step}")
 
     async def close(self) -> None:
         """Has nothing to let go of."""

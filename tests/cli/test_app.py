@@ -169,6 +169,21 @@ def run(monkeypatch, tmp_path, capsys):
     return run
 
 
+def test_a_language_of_ones_own_is_as_good_as_any(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        '[qu]\nname = "Quechua"\nnative_name = "Runasimi"\nyes = "Arí"\nno = "Manam"\n'
+        'answer_request = "Runasimipi kutichiy."\n',
+        encoding="utf-8",
+    )
+    recipe = TINY.read_text(encoding="utf-8").replace('"ru"]', '"ru", "qu"]')
+    (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
+    result = program("recipe", "check", "recipe.toml", folder=tmp_path)
+    assert result.returncode == 1
+    assert "unknown language 'qu'" in result.stdout
+    result = program("--languages", "mine.toml", "recipe", "check", "recipe.toml", folder=tmp_path)
+    assert "unknown language" not in result.stdout + result.stderr
+
+
 @pytest.fixture
 def recipe(tmp_path, tiny):
     """A recipe of tiny parts, whose sample file names one picture that is not there."""

@@ -57,6 +57,13 @@ def test_a_dry_run_asks_nothing_and_estimates(source: Path):
     assert not out.exists()
 
 
+def test_all_are_the_papers_languages_but_the_samples_own(source: Path):
+    options = ["--out", source.parent / "out", "--dry-run", "--json", "--steps", "draft"]
+    for language, others in (("en", 5), ("de", 6)):
+        job = ["translate", source, "--to", "all", "--from", language, *options]
+        assert json.loads(run(*job).stdout)["requests"] == 6 * others
+
+
 def test_a_dry_run_counts_what_the_journal_has_and_what_the_next_run_will_ask(source: Path):
     out = source.parent / "out"
     with TranslationServer() as server:
@@ -122,6 +129,7 @@ def test_a_cap_without_a_price_is_held_with_the_dearest_and_says_so(source: Path
         (["--steps", ""], "no such step: ''"),
         (["--price", "other=1,2"], "no step asks 'other'"),
         (["--base-url", "me:secret@host"], "a name or password in it"),
+        (["--backend", "local"], "no model to translate with"),
         (["--backend", "human", "--with-image"], "cannot see pictures"),
     ],
 )
@@ -251,7 +259,7 @@ def test_a_benchmark_is_built_from_a_table(source: Path):
         options = ["--base-url", server.url, "--model", "m", "--steps", "draft", "--json"]
         build = ["build-benchmark", table, "--name", "mine", "--to", "tr", "--out", out, *options]
         estimated = json.loads(run(*build, "--dry-run").stdout)
-        assert (estimated["requests"], server.requests) == (6, 0)
+        assert (estimated["requests"], server.requests, out.exists()) == (6, 0, False)
         result = run(*build)
         assert server.requests == 6
     report = json.loads(result.stdout)

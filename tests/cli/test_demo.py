@@ -1,6 +1,7 @@
 """`parrot demo`, all of it: made-up pictures and few steps, but every part that it goes through."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -23,22 +24,16 @@ SMALL = {
 FEW_STEPS = ("stage1.steps=2", "stage2.steps=2", "seed=3")
 
 
-@pytest.fixture
-def demonstrated(packages, tmp_path, monkeypatch):
+def test_one_command_trains_scores_asks_and_inspects(packages, tmp_path, monkeypatch):
     monkeypatch.setattr(settings, "DemoSettings", partial(DemoSettings, **SMALL))
+    folder = tmp_path / "demo"
     app = typer.Typer()
     app.command()(demo)
     overrides = [part for setting in FEW_STEPS for part in ("--set", setting)]
     recipe = ROOT / "recipes" / "tiny.toml"
-    done = CliRunner().invoke(
-        app, ["--recipe", str(recipe), "--output", str(tmp_path / "demo"), *overrides]
-    )
+    done = CliRunner().invoke(app, ["--recipe", str(recipe), "--output", str(folder), *overrides])
     assert done.exit_code == 0, (done.output, done.exception)
-    return done, tmp_path / "demo"
 
-
-def test_one_command_trains_scores_asks_and_inspects(demonstrated):
-    done, folder = demonstrated
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert report["seed"] == 3
     assert report["held_out_style"] == "noto"
@@ -58,3 +53,8 @@ def test_one_command_trains_scores_asks_and_inspects(demonstrated):
     for said in ("never seen in training", "Turkish", "minutes:", "report.json"):
         assert said in done.stdout
     assert "── stage 2" in done.stderr
+
+    written = (folder / "report.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", written)
+    assert len(pictures) == 12 + 1  # and the histogram
+    assert all((folder / picture).is_file() for picture in pictures)

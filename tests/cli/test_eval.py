@@ -170,6 +170,27 @@ def test_models_over_several_benchmarks_make_a_radar(tmp_path):
     invoke("radar", *runs, "--output", tmp_path / "radar.svg")
     drawn = (tmp_path / "radar.svg").read_text(encoding="utf-8")
     assert drawn.startswith("<?xml")
+    assert "benchmark 0 (multiple choice, n = 40)" in drawn
+
+
+def test_a_radar_refuses_models_that_were_scored_unlike(tmp_path):
+    runs = [scored_run(tmp_path, name) for name in ("first", "second", "third")]
+    runs.append(scored_run(tmp_path, "other", scorer="vlmevalkit"))
+    for number, run in enumerate(runs):
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        report["benchmark"] = f"benchmark {number % 3}"
+        (run / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    with pytest.raises(UsageError, match="their scorer differ"):
+        invoke("radar", *runs, "--output", tmp_path / "radar.svg")
+
+
+def test_runs_beside_each_other_are_drawn_as_bars(tmp_path):
+    first, second = scored_run(tmp_path, "first"), scored_run(tmp_path, "الثاني")
+    invoke("compare", first, second, "--output", tmp_path / "charts")
+    assert {path.name for path in (tmp_path / "charts").iterdir()} == {
+        "languages.png",
+        "languages.svg",
+    }
 
 
 def test_unlike_runs_are_not_compared(tmp_path):

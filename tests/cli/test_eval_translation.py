@@ -71,6 +71,15 @@ def test_questions_go_to_english_and_answers_back_and_nothing_is_bought_twice(tm
     assert again["languages"] == report["languages"]
 
 
+def test_instructions_that_are_english_already_are_not_bought(tmp_path):
+    with Translations() as server, service(lambda _: "A") as (url, asked):
+        arguments = [*options(tmp_path, url, server), "--prompt-language", "english"]
+        invoke(*arguments, "--prompt-style", "parrot")
+    question = asked[0]["body"]["messages"][-1]["content"][-1]["text"]
+    assert question.endswith("Answer with the option's letter from the given choices directly.")
+    assert not any("letter" in text for text in server.texts)
+
+
 def test_a_killed_run_buys_again_only_what_was_on_the_wire(tmp_path):
     with Translations(kill_at=4) as server, service(lambda _: "the green tree") as (url, _):
         arguments = options(tmp_path, url, server)
@@ -113,9 +122,9 @@ def test_options_that_make_no_sense_together_are_refused(tmp_path, arguments, pr
 
 @pytest.fixture(scope="module")
 def local_model(tmp_path_factory):
-    """A random M2M-100 with the names of two languages and words of one letter."""
+    """A random NLLB with the names of two languages and words of one letter."""
     folder = tmp_path_factory.mktemp("m2m")
-    words = ["<pad>", "</s>", "<unk>", "__tr__", "__en__", *"abcdefghijklmnopqrstuvwxyz▁"]
+    words = ["<pad>", "</s>", "<unk>", "tur_Latn", "eng_Latn", *"abcdefghijklmnopqrstuvwxyz▁"]
     backend = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, [], unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     PreTrainedTokenizerFast(

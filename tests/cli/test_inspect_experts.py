@@ -188,7 +188,13 @@ def test_two_checkpoints_are_compared(inspect_experts, checkpoint, samples, tmp_
 def test_a_log_is_drawn_without_any_checkpoint(inspect_experts, tmp_path):
     (tmp_path / "run").mkdir()
     lines = [
-        {"step": step, "routing": {"en": [0.5 + step / 100, 0.5 - step / 100], "tr": [0.5, 0.5]}}
+        {
+            "step": step,
+            "routing_by_language": {
+                "en": [0.5 + step / 100, 0.5 - step / 100],
+                "tr": [0.5, 0.5],
+            },
+        }
         for step in (0, 10, 20)
     ]
     text = "".join(f"{json.dumps(line)}\n" for line in lines)

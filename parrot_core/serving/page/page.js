@@ -134,6 +134,16 @@ function element(name, properties, ...children) {
   return made;
 }
 
+// Whether the end of the conversation is in sight, so that it should stay there as it grows.
+function isAtEnd() {
+  const page = document.scrollingElement;
+  return page.scrollHeight - page.scrollTop - page.clientHeight < 80;
+}
+
+function scrollToEnd() {
+  document.scrollingElement.scrollTop = document.scrollingElement.scrollHeight;
+}
+
 function drawTurn(question, language, shown) {
   const asked = element("p", { className: "asked", dir: "auto" });
   if (shown) asked.append(element("img", { src: shown.url, alt: shown.name }));
@@ -146,7 +156,7 @@ function drawTurn(question, language, shown) {
   answer.setAttribute("aria-busy", "true");
   const turn = element("li", {}, asked, answer);
   at("turns").append(turn);
-  turn.scrollIntoView({ block: "nearest" });
+  scrollToEnd();
   return { turn, answer };
 }
 
@@ -237,6 +247,7 @@ async function ask() {
     at("question").value = "";
     for await (const event of events(response.body)) {
       if (event.error) throw new Error(event.error.message);
+      const follows = isAtEnd();
       const choice = event.choices[0];
       const routing = event.parrot && event.parrot.routing;
       if (routing && routing.length) drawRouting(turn, routing[routing.length - 1]);
@@ -250,6 +261,7 @@ async function ask() {
       if (spoken && spoken !== language.code) {
         remark(turn, `Answered in ${languages.get(spoken).name}, not ${language.name}.`);
       }
+      if (follows) scrollToEnd();
     }
   } catch (error) {
     stopped = error.name === "AbortError";

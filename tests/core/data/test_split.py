@@ -61,6 +61,14 @@ def test_equal_conversations_without_images_stay_together(tmp_path: Path):
     assert split_samples(source, tmp_path / "out", counts={"tr": 4}).samples == {"tr": 4}
 
 
+def test_two_spellings_of_one_picture_stay_together(tmp_path: Path):
+    source = write(tmp_path / "in.json", [["a.png"], ["./a.png"], ["b/../a.png"], ["b.png"]])
+    report = split_samples(source, tmp_path / "out", counts={"tr": 3, "ar": 1})
+    assert report.images == {"tr": 1, "ar": 1}
+    with pytest.raises(UsageError, match="too few samples"):
+        split_samples(source, tmp_path / "out", counts={"tr": 2, "ar": 2})
+
+
 def test_counts_that_are_none_are_refused():
     for counts in ({}, {"tr": 0}):
         with pytest.raises(UsageError, match="no count of samples"):

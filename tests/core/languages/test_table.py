@@ -4,10 +4,11 @@ import pytest
 from langdetect import DetectorFactory
 from langdetect.detector_factory import PROFILES_DIRECTORY
 
-from parrot_core.errors import UsageError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.languages import (
     LANGUAGES,
     PAPER_LANGUAGES,
+    add_languages,
     get_language,
     identify,
     parse_languages,
@@ -75,3 +76,55 @@ def test_lists_of_languages_keep_their_order_and_repeat_none():
     assert parse_languages("all") == list(PAPER_LANGUAGES)
     with pytest.raises(UsageError, match="no language"):
         parse_languages(" , ")
+
+
+QUECHUA = """
+[qu]
+name = "Quechua"
+native_name = "Runasimi"
+yes = "Arí"
+no = "Manam"
+answer_request = "Runasimipi kutichiy."
+letters = "áéíñóú"
+"""
+
+
+def test_a_users_file_adds_languages_and_replaces_those_that_are_there(tmp_path, monkeypatch):
+    for code in ("qu", "sw"):  # to be as before, afterwards
+        monkeypatch.setitem(LANGUAGES, code, LANGUAGES["sw"])
+    path = tmp_path / "mine.toml"
+    path.write_text(QUECHUA + QUECHUA.replace("[qu]", "[sw]"), encoding="utf-8")
+    add_languages(path)
+    assert parse_languages("quechua") == ["qu"]
+    assert get_language("qu").scripts == ("LATIN",)
+    assert LANGUAGES["sw"].native_name == "Runasimi"
+
+
+def test_a_language_without_profile_is_told_by_letters_or_left_open(tmp_path, monkeypatch):
+    monkeypatch.setitem(LANGUAGES, "qu", LANGUAGES["sw"])
+    path = tmp_path / "mine.toml"
+    path.write_text(QUECHUA, encoding="utf-8")
+    add_languages(path)
+    assert identify("Kırmızı elma ağacı", ["tr", "qu"]) == "tr"
+    assert identify("Runasimipi kutichiy", ["tr", "qu"]) is None
+    assert identify("красное яблоко", ["ru", "qu"]) == "ru"
+
+
+def test_every_mistake_in_a_users_file_is_named_and_nothing_of_it_is_added(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[qu]\nnme = "Quechua"\nyes = 3\nscripts = "LATIN"\n', encoding="utf-8")
+    with pytest.raises(UsageError) as caught:
+        add_languages(path)
+    for problem in (
+        "qu.nme: unknown key; did you mean name?",
+        "qu.yes: 3 is not a text",
+        "qu.scripts: 'LATIN' is not a list of texts",
+        "qu.answer_request: missing",
+    ):
+        assert f"{path}: {problem}" in caught.value.problem
+    assert "qu" not in LANGUAGES
+    path.write_text("[qu", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"mine\.toml"):
+        add_languages(path)
+    with pytest.raises(MissingError, match="No such file"):
+        add_languages(tmp_path / "none.toml")

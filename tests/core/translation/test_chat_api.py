@@ -201,7 +201,8 @@ class Gossip(TranslationServer):
     def special(self, body, headers):
         said = f"Incorrect key: {headers['authorization'].removeprefix('Bearer ')}"
         error = {"error": {"message": said, "code": said}}
-        return self.status, error, {"Retry-After": "0.01", "X-Key": said}
+        elsewhere = "http://127.0.0.1:9/v1/chat/completions"
+        return self.status, error, {"Retry-After": "0.01", "X-Key": said, "Location": elsewhere}
 
 
 def gossip(status: int) -> TranslationServer:
@@ -213,12 +214,13 @@ def gossip(status: int) -> TranslationServer:
 @pytest.mark.parametrize(
     ("server", "code"),
     [
+        (lambda: gossip(302), 4),
         (lambda: gossip(401), 4),
         (lambda: gossip(400), 4),
         (lambda: gossip(500), 4),
         (lambda: TranslationServer(faults={"500": 0.2, "cut": 0.2, "refusal": 0.1}), 0),
     ],
-    ids=["401", "400", "500", "faults"],
+    ids=["302", "401", "400", "500", "faults"],
 )
 def test_the_key_is_in_nothing_that_the_program_says_or_leaves(tmp_path: Path, server, code: int):
     turns = [{"from": "human", "value": "What is it?"}, {"from": "gpt", "value": "A big car."}]

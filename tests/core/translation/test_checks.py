@@ -22,6 +22,15 @@ SOURCE = "The picture shows a small house beside a tall tree in the garden."
         ("Das Bild zeigt ein kleines Haus neben einem hohen Baum im Garten.", "tr", ["language"]),
         ("Resimde bahçede uzun bir ağacın yanında küçük bir ev görülüyor.", "ar", ["script"]),
         ("Resimde ev var.", "tr", ["length"]),
+        ("写真には、庭の高い木のそばに小さな家が写っています。", "ja", []),
+        ("图片显示花园里一棵大树旁边有一座小房子。", "ja", ["language"]),
+        ("사진에는 정원의 키 큰 나무 옆에 작은 집이 있습니다.", "ko", []),
+        ("चित्र में बगीचे में एक ऊँचे पेड़ के पास एक छोटा घर है।", "hi", []),
+        ("Das Bild zeigt ein kleines Haus neben einem hohen Baum im Garten.", "de", []),
+        ("Picha inaonyesha nyumba ndogo kando ya mti mrefu kwenye bustani.", "sw", []),
+        ("Das Bild zeigt ein kleines Haus neben einem hohen Baum im Garten.", "sw", ["language"]),
+        ("На малюнку зображено маленький будинок біля високого дерева.", "ru", ["language"]),
+        ("تصویر یک خانه کوچک را در کنار درختی بلند در باغ نشان می‌دهد.", "ar", ["language"]),
         ("Here is the translation: Resimde bahçede ağacın yanında ev var.", "tr", ["comment"]),
     ],
 )
@@ -48,10 +57,25 @@ def test_thoughts_and_added_quotation_marks_are_removed():
     assert clean('"Ev" ve "araba"', "House and car") == '"Ev" ve "araba"'
 
 
-def test_a_refusal_is_told_from_a_translated_apology():
-    assert refusal("I'm sorry, but I can't help with that.", SOURCE)
-    assert refusal("Üzgünüm, bunu yapamam.", SOURCE)
-    assert not refusal("Üzgünüm, geç kaldım.", "I'm sorry that I am late.")
+@pytest.mark.parametrize(
+    ("output", "source", "language", "refused"),
+    [
+        ("I'm sorry, but I can't help with that.", SOURCE, "tr", True),
+        ("I cannot translate this.", SOURCE, "en", True),
+        ("Üzgünüm, bunu yapamam.", SOURCE, "tr", True),
+        ("क्षमा करें, मैं यह नहीं कर सकता।", SOURCE, "hi", True),
+        ("“Samahani, siwezi kusaidia.”", SOURCE, "sw", True),
+        # What apologises in both is a translation.
+        ("Üzgünüm, geç kaldım.", "I'm sorry that I am late.", "tr", False),
+        ("Özür dilerim, istasyon nerede?", "Excuse me, where is the station?", "tr", False),
+        ("Leider regnet es.", "Sadly it rains.", "de", False),
+        ("I can't do it alone.", "Alleine schaffe ich es nicht.", "en", False),
+    ],
+)
+def test_a_refusal_is_told_from_a_translation(output, source, language, refused):
+    source_language = "de" if language == "en" else "en"
+    found = refusal(output, source, source_language=source_language, language=language)
+    assert found == refused
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,6 @@ def save_m2m_100(words: Path, folder: Path) -> None:
 
 
 def save_m2m(tokenizer, size: int, folder: Path) -> None:
-    tokenizer.save_pretrained(folder)
     config = M2M100Config(
         vocab_size=size,
         pad_token_id=1,
@@ -92,14 +92,16 @@ def save_m2m(tokenizer, size: int, folder: Path) -> None:
         decoder_start_token_id=2,
         **TINY,
     )
-    save_talkative(M2M100ForConditionalGeneration(config), folder)
+    save_talkative(M2M100ForConditionalGeneration(config), tokenizer, folder)
 
 
-def save_talkative(model, folder: Path) -> None:
-    """Saves a random model that never answers with nothing: it cannot end by itself."""
-    config = model.config
+def save_talkative(model, tokenizer, folder: Path) -> None:
+    """Saves a random model that never answers with nothing: it has words alone, and no end."""
+    tokenizer.save_pretrained(folder)
     model.generation_config.forced_eos_token_id = None
-    model.generation_config.suppress_tokens = [config.pad_token_id, config.eos_token_id]
+    begins = tokenizer.convert_tokens_to_ids("tur_Latn")  # of NLLB: which it may be told to say
+    silent = [number for number in tokenizer.all_special_ids if number != begins]
+    model.generation_config.suppress_tokens = silent
     model.save_pretrained(folder)
 
 
@@ -108,7 +110,6 @@ def save_madlad(words: Path, folder: Path) -> None:
     tokenizer = T5Tokenizer(
         vocab=[(piece, -float(number)) for number, piece in enumerate(vocabulary)], extra_ids=0
     )
-    tokenizer.save_pretrained(folder)
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=16,
@@ -121,7 +122,7 @@ def save_madlad(words: Path, folder: Path) -> None:
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,
     )
-    save_talkative(T5ForConditionalGeneration(config), folder)
+    save_talkative(T5ForConditionalGeneration(config), tokenizer, folder)
 
 
 def save_opus(words: Path, folder: Path) -> None:
@@ -130,7 +131,6 @@ def save_opus(words: Path, folder: Path) -> None:
     tokenizer = MarianTokenizer(
         source_spm=str(words), target_spm=str(words), vocab=numbered(folder, *vocabulary)
     )
-    tokenizer.save_pretrained(folder)
     config = MarianConfig(
         vocab_size=len(vocabulary),
         decoder_vocab_size=len(vocabulary),
@@ -139,7 +139,7 @@ def save_opus(words: Path, folder: Path) -> None:
         decoder_start_token_id=len(vocabulary) - 1,
         **TINY,
     )
-    save_talkative(MarianMTModel(config), folder)
+    save_talkative(MarianMTModel(config), tokenizer, folder)
 
 
 SAVE = dict(zip(FAMILIES, (save_nllb, save_m2m_100, save_madlad, save_opus), strict=True))
@@ -251,6 +251,20 @@ def test_a_language_that_the_model_does_not_have_is_an_error_for_all_who_wait(
 def test_the_mark_of_a_language_is_its_own_and_no_other_that_begins_like_it(code: str, mark: str):
     marks = [">>ara<<", ">>arz<<", ">>cmn_Hans<<", ">>cmn_Hant<<", ">>est<<", ">>hil<<", ">>hin<<"]
     assert _mark_of(LANGUAGES[code], [*marks, ">>pt_BR<<", ">>spa<<"]) == mark
+
+
+def test_a_model_with_another_models_tokenizer_is_one_line(model_of, tmp_path: Path):
+    shutil.copytree(model_of("madlad-400"), tmp_path, dirs_exist_ok=True)
+    tokenizer = T5Tokenizer.from_pretrained(tmp_path)
+    tokenizer.add_tokens(["house"] + [f"word{number}" for number in range(50)])
+    tokenizer.add_tokens(["car"])
+    tokenizer.save_pretrained(tmp_path)
+
+    async def run():
+        await LocalWorker(str(tmp_path)).answer(call("a car"), tries=0)
+
+    with pytest.raises(MissingError, match="the model cannot translate: index out of range"):
+        asyncio.run(run())
 
 
 def test_what_is_no_model_is_said_in_one_line(tmp_path: Path):
