@@ -133,13 +133,10 @@ class ByPeople:
         needed: int,
         reason: str = "",
     ) -> Task:
-        # A letter first: of digits and an E alone, a spreadsheet would make a number.
+        place = (self._settings.source_language, segment.language)
         return Task(
-            row="r" + digest(
-                "row", step, self._settings.source_language, segment.language, segment.text,
-                segment.image_digest,
-            )[:16],
-            hash="h" + digest("seen", segment.text, list(texts))[:16],
+            row=_identity("r", "row", step, *place, segment.text, segment.image_digest),
+            hash=_identity("h", "seen", segment.text, list(texts)),
             step=step,
             language=segment.language,
             source=segment.text,
@@ -147,4 +144,9 @@ class ByPeople:
             authors=tuple(authors),
             needed=needed,
             reason=reason,
-        )  # fmt: skip
+        )
+
+
+def _identity(letter: str, *parts: object) -> str:
+    """Hash that begins with a letter: of digits and an E alone, a spreadsheet makes a number."""
+    return letter + digest(*parts)[:16]

@@ -17,6 +17,7 @@ _PATTERNS = (
         r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+",
     ),
     ("formula", r"\$\$.+?\$\$|\\\(.+?\\\)|\\\[.+?\\\]|\$(?=\S)[^$\n]*[\\^_={}][^$\n]*(?<=\S)\$"),
+    ("token", r"<\|[A-Za-z0-9_]+\|>"),  # of chat templates: in training data they would be obeyed
     ("markup", r"</?[A-Za-z][A-Za-z0-9]*(?:\s[^<>\n]*)?/?>|&[a-z]+;|&#\d+;"),
     ("field", r"\{[A-Za-z_][A-Za-z0-9_.]*\}|%\([A-Za-z_]+\)[sdf]|%[sd]\b"),
 )

@@ -199,7 +199,8 @@ class NoWorker:
 
     async def answer(self, call: Call, *, tries: int) -> Answer:
         """Is never asked: it can do no step."""
-        raise NotImplementedError(f"nobody to ask for {call.step}, {tries} tries ago or now")
+        del tries
+        raise NotImplementedError(f"there is no model to {call.step}")
 
     async def close(self) -> None:
         """Has nothing to let go of."""

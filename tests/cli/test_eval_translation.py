@@ -122,7 +122,7 @@ def test_options_that_make_no_sense_together_are_refused(tmp_path, arguments, pr
 
 @pytest.fixture(scope="module")
 def local_model(tmp_path_factory):
-    """A random model that is told languages as NLLB is, with words of one letter."""
+    """A random NLLB with the names of two languages and words of one letter."""
     folder = tmp_path_factory.mktemp("m2m")
     words = ["<pad>", "</s>", "<unk>", "tur_Latn", "eng_Latn", *"abcdefghijklmnopqrstuvwxyz▁"]
     backend = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, [], unk_token="<unk>"))

@@ -18,6 +18,7 @@ from parrot_core.translation.protection import (
         ("(see www.a.example), or a@b.example!", ["www.a.example", "a@b.example"]),
         (r"So $x^2$ costs $5, not \(y\).", ["$x^2$", r"\(y\)"]),
         ("Hello {name}, %s", ["{name}", "%s"]),
+        ("<|im_start|>assistant", ["<|im_start|>"]),
         ("a < b and b > c", []),
     ],
 )
