@@ -142,7 +142,7 @@ def evaluate(
         )
     key = os.environ.get(key_variable)
     target = benchmark if benchmark is not None else expand_data(data or Path())
-    languages = None if lang in (None, "all") else parse_languages(lang)
+    languages = None if lang is None or lang.strip().lower() == "all" else parse_languages(lang)
     if download and benchmark is not None:
         known = get_benchmark(benchmark)
         fetch_tables(

@@ -27,7 +27,6 @@ from parrot_core.inspection.questions import (
     Asked,
     benchmark_conversations,
     built_in_conversations,
-    built_in_questions,
     in_table_order,
     sample_conversations,
 )
@@ -71,7 +70,6 @@ __all__ = [
     "ablate",
     "benchmark_conversations",
     "built_in_conversations",
-    "built_in_questions",
     "closeness",
     "compare",
     "comparison_as_json",

@@ -1,10 +1,8 @@
 """What a model is asked while it is watched: built-in questions, a benchmark's, or samples."""
 
 import random
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -38,27 +36,28 @@ class Asked(Conversation):
     candidates: tuple[str, ...] = ()
 
 
-def built_in_questions() -> dict[str, list[str]]:
-    """The same questions about any picture in every language of the table, by code."""
-    text = files("parrot_core.inspection").joinpath("questions.toml").read_text(encoding="utf-8")
-    questions: dict[str, list[str]] = tomllib.loads(text)["questions"]
-    return questions
-
-
 def built_in_conversations(
     languages: Iterable[str], *, pictures: Sequence[Image.Image] | None = None
 ) -> dict[str, list[Asked]]:
-    """The built-in questions about the pictures given, or else about plain drawn shapes."""
-    questions = built_in_questions()
+    """The table's questions in each language about the pictures given, or else about plain shapes.
+
+    Raises:
+        UsageError: if the table has no questions in a language, as it may be with a user's own.
+    """
     shown = list(pictures) if pictures else _drawn_shapes()
-    return {
-        language: [
+    conversations = {}
+    for language in languages:
+        if not LANGUAGES[language].questions:
+            raise UsageError(
+                f"no built-in questions in {language!r}",
+                hint="Give it `questions` in its table, or give --data.",
+            )
+        conversations[language] = [
             _asked(ask(question, images=[picture]))
-            for question in questions[language]
+            for question in LANGUAGES[language].questions
             for picture in shown
         ]
-        for language in languages
-    }
+    return conversations
 
 
 def benchmark_conversations(

@@ -26,6 +26,7 @@ class Language:
         yes: The word that affirms, as a sentence would begin with it.
         no: The word that denies.
         answer_request: The request to answer in it, in its own words.
+        questions: Questions that suit any picture, for looking at the routing and to begin with.
         apologies: Beginnings of the words with which its speakers, and models that decline, say
             that they are sorry; lower case.
         flores: Its name in FLORES-200, which NLLB uses: ISO 639-3 code and script; empty where it
@@ -44,6 +45,7 @@ class Language:
     yes: str
     no: str
     answer_request: str
+    questions: tuple[str, ...] = ()
     apologies: tuple[str, ...] = ()
     flores: str = ""
     other_codes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from parrot_core.errors import MissingError, ParrotError, UsageError
 from parrot_core.recipe.checks import contradictions
 from parrot_core.recipe.datasets import known_data_sets
 from parrot_core.recipe.document import Document, read_document
-from parrot_core.recipe.parse import Problem, sound_fields
+from parrot_core.recipe.parse import Problem, as_far_as_sound, sound_fields
 from parrot_core.recipe.positions import Key, key_as_text
 from parrot_core.recipe.schema import Recipe
 
@@ -73,7 +73,8 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> LoadedRecipe:
                 data_sets = known_data_sets(parts["data"].registry, parts["datasets"])
         except ParrotError as error:
             problems.append((("data", "registry"), error.problem))
-        problems.extend(contradictions(parts, data_sets))
+        sound: Any = as_far_as_sound(Recipe, table)
+        problems.extend(contradictions(sound, data_sets))
     faults += [f"{_place(path, document, said, key)}: {problem}" for key, problem in problems]
     if faults:
         raise UsageError(

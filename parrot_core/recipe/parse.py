@@ -69,6 +69,34 @@ def sound_fields(
     return values
 
 
+class UnsoundError(Exception):
+    """A value was asked for that a recipe does not have, or has wrongly."""
+
+
+class Partly:
+    """A section as far as it is sound; to ask for anything else in it is an `UnsoundError`."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a recipe's value
+        """The sound value of this name."""
+        try:
+            return self._values[name]
+        except KeyError:
+            raise UnsoundError(name) from None
+
+
+def as_far_as_sound(kind: type, table: Mapping[str, Any]) -> Partly:
+    """As `build`, but leaves out what is wrong, in sections of sections, too, and notes nothing."""
+    values = sound_fields(kind, table, (), [])
+    for name, value in table.items():
+        section, _ = _plain(_hints(kind).get(name))
+        if name not in values and dataclasses.is_dataclass(section) and isinstance(value, Mapping):
+            values[name] = as_far_as_sound(typing.cast(type, section), value)
+    return Partly(values)
+
+
 def _where_it_belongs(name: str) -> str:
     """Names the sections that do have such a key."""
     homes = [section for section, keys in _keys_by_section().items() if name in keys]

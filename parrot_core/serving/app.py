@@ -20,7 +20,6 @@ from starlette.routing import Route
 from parrot_core.data.remote_images import FetchLimits
 from parrot_core.errors import ParrotError
 from parrot_core.generation import Conversation
-from parrot_core.inspection import built_in_questions
 from parrot_core.languages import LANGUAGES
 from parrot_core.serving.bodies import BodyLimit, read_body
 from parrot_core.serving.engine import BusyError, Engine, Ticket
@@ -90,13 +89,12 @@ class _Service:
         self._check_host(request)
         self._check_key(request)
         settings = self._settings
-        questions = built_in_questions()
         languages = [
             {
                 "code": row.code,
                 "name": row.native_name,
                 "right_to_left": row.right_to_left,
-                "questions": questions[row.code],
+                "questions": row.questions,
             }
             for row in LANGUAGES.values()
         ]

@@ -4,10 +4,11 @@
 
 trains the tiny recipe on DATA (what `parrot data demo` wrote) once per seed and variant: whole,
 without experts, and with experts that are routed by the picture alone. Every run is scored on the
-held-out style, in every language; stage 1 is shared, since it bypasses the experts. A run that is
-finished is not repeated, so the benchmark can be stopped and continued. About ten minutes a run on
-one core. Prints JSON: accuracy by variant and language, the mean over the seeds, and what each
-variant loses against the whole on the same seed, in points, averaged over the languages.
+held-out style, in every language; stage 1 is shared, since it bypasses the experts. `--set
+KEY=VALUE` changes the recipe for all of them. A run that is finished is not repeated, so the
+benchmark can be stopped and continued. About ten minutes a run on one core. Prints JSON: accuracy
+by variant and language, the mean over the seeds, and what each variant loses against the whole on
+the same seed, in points, averaged over the languages.
 """
 
 import argparse
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="key=value")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     found: dict[str, dict[str, list[dict[str, float]]]] = {
@@ -68,13 +70,14 @@ def main() -> None:
     }
     for seed in seeds:
         folder = options.output / f"seed-{seed}"
-        first = train(1, folder / "stage1", data=options.data, settings=[f"seed={seed}"], init=None)
+        common = [f"seed={seed}", *options.settings]
+        first = train(1, folder / "stage1", data=options.data, settings=common, init=None)
         for variant, changes in VARIANTS.items():
             checkpoint = train(
                 2,
                 folder / variant.replace(" ", "-") / "stage2",
                 data=options.data,
-                settings=[f"seed={seed}", *changes],
+                settings=[*common, *changes],
                 init=first,
             )
             for form in FORMS:

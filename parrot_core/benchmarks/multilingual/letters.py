@@ -2,7 +2,6 @@
 
 import re
 from bisect import bisect_left
-from itertools import pairwise
 
 from parrot_core.benchmarks.multilingual.folding import Token, words
 from parrot_core.benchmarks.multilingual.lexicon import LEXICON
@@ -35,24 +34,20 @@ def read_letter(
     ]
     if not mentions:
         return None, []
-    rejected = _rejected(reading, mentions)
     affirmed = [
         mention
-        for mention in mentions
-        if not reading.is_negated(mention) and mention not in rejected
+        for mention, rejected in zip(mentions, _are_rejected(reading, mentions), strict=True)
+        if not rejected and not reading.is_negated(mention)
     ]
     return _choose(reading, reading.standing(affirmed)), mentions
 
 
-def _rejected(reading: Reading, mentions: list[Mention]) -> list[Mention]:
-    """Returns the mentions that a predicate denies, each alone or all together: "A and B are …"."""
-    rejected: list[Mention] = []
-    for place in reversed(range(len(mentions))):
-        mention = mentions[place]
-        following = mentions[place + 1] if place + 1 < len(mentions) else None
-        with_next = following in rejected and reading.are_joined(mention, following)
-        if with_next or reading.is_rejected(mention):
-            rejected.append(mention)
+def _are_rejected(reading: Reading, mentions: list[Mention]) -> list[bool]:
+    """Whether a predicate denies each mention, alone or with others: "A and B are wrong"."""
+    rejected = [reading.is_rejected(mention) for mention in mentions]
+    for place in range(len(mentions) - 2, -1, -1):
+        with_next = rejected[place + 1] and reading.are_joined(*mentions[place : place + 2])
+        rejected[place] = rejected[place] or with_next
     return rejected
 
 
@@ -159,8 +154,8 @@ def _inside_a_word(reading: Reading, index: int) -> bool:
 
 def _answers_a_question(reading: Reading, index: int) -> bool:
     """Whether an `A:` is the other half of a `Q:`."""
-    pairs = list(pairwise(reading.parts))
-    return pairs[index : index + 1] == [("a", ":")] and ("q", ":") in pairs[:index]
+    parts = reading.parts
+    return parts[index : index + 2] == ["a", ":"] and reading.puts_a_question
 
 
 def _is_capital(token: Token) -> bool:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 from parrot_core.benchmarks.multilingual.folding import Token, clean, tokenize, words
+from parrot_core.languages import LANGUAGES
 
 Phrase = tuple[str, ...]
 
@@ -195,7 +196,14 @@ def _load() -> Lexicon:
         .joinpath("lexicon.toml")
         .read_text(encoding="utf-8")
     )
-    return Lexicon(tomllib.loads(text))
+    table = tomllib.loads(text)
+    taken = {phrase for language in table.values() for phrase, _ in _entries(language)}
+    # Of other languages, those that a user has added among them, two words are known at least,
+    # unless they mean something else here: Ukrainian's yes is how a Russian begins to explain.
+    for code in LANGUAGES.keys() - table.keys():
+        both = {"yes_alone": LANGUAGES[code].yes, "no_alone": LANGUAGES[code].no}
+        table[code] = {kind: [word] for kind, word in both.items() if _phrase(word) not in taken}
+    return Lexicon(table)
 
 
 LEXICON = _load()

@@ -172,13 +172,12 @@ def _longest(found: list[Find]) -> list[Find]:
     spans: dict[tuple[int, int], frozenset[str]] = {}
     for first, last, letters in found:
         spans[first, last] = spans.get((first, last), frozenset()) | letters
-    kept = [
-        (first, last, letters)
-        for (first, last), letters in spans.items()
-        if len(letters) == 1
-        and not any(a <= first and last <= b and (a, b) != (first, last) for a, b in spans)
-    ]
-    return sorted(kept, key=lambda find: find[:2])
+    kept, furthest = [], -1
+    for (first, last), letters in sorted(spans.items(), key=lambda span: (span[0][0], -span[0][1])):
+        if last > furthest and len(letters) == 1:
+            kept.append((first, last, letters))
+        furthest = max(furthest, last)
+    return kept
 
 
 def _occurrences(spoken: Sequence[Token], wanted: Words, same: Same) -> Iterator[tuple[int, int]]:

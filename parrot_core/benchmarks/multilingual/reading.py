@@ -1,8 +1,10 @@
 """An answer read once: tokens, the kinds of its words, its clauses and what they deny or doubt."""
 
+from bisect import bisect_left
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from parrot_core.benchmarks.multilingual.folding import Token, clean, tokenize
 from parrot_core.benchmarks.multilingual.lexicon import LEXICON, surface
@@ -141,55 +143,84 @@ class Reading:
             and (self.parts[index] in _CLAUSE_ENDS or self.parts[index - 1] in _CLAUSE_ENDS)
         )
 
+    @cached_property
+    def negations(self) -> list[int]:
+        """Indices of the words that deny what follows them."""
+        return [
+            index
+            for index, kinds in enumerate(self._kinds)
+            if "not_before" in kinds and index not in self._certain
+        ]
+
+    @cached_property
+    def _later_negations(self) -> list[int]:
+        """Indices of the words that deny what stands before them."""
+        return [index for index, kinds in enumerate(self._kinds) if "not_after" in kinds]
+
+    @cached_property
+    def _clause_bounds(self) -> dict[int, tuple[int, int]]:
+        """By a clause's number, its first token and the one after its last."""
+        bounds: dict[int, tuple[int, int]] = {}
+        for index, number in enumerate(self._clauses):
+            bounds[number] = (bounds.get(number, (index, 0))[0], index + 1)
+        return bounds
+
     def is_negated(
         self,
         mention: Mention,
         *,
+        negations: Sequence[int] | None = None,
         prepositions: Container[str] = (),
-        but_not_by: Container[int] = (),
     ) -> bool:
         """Whether the clause denies what it mentions ("not a dog", "köpek değil").
 
         Args:
             mention: What is asked about.
+            negations: What counts as a negation before it; left out, `Reading.negations`.
             prepositions: What right before the mention is no negation, as the `no` of "no hospital"
                 in Portuguese.
-            but_not_by: Indices of tokens that are not to count as negations.
         """
-        clause = self._clauses[mention.start]
-        for index in range(mention.start - 1, -1, -1):
-            if self._clauses[index] != clause:
-                break
-            is_preposition = index == mention.start - 1 and self.parts[index] in prepositions
-            negates = "not_before" in self._kinds[index] and index not in self._certain
-            if negates and not is_preposition and index not in but_not_by:
-                return True
-        for index in range(mention.end, len(self.parts)):
-            if self._clauses[index] != clause:
-                break
-            if "not_after" in self._kinds[index]:
-                return True
-        return False
+        begin, end = self._clause_bounds[self._clauses[mention.start]]
+        before = self.negations if negations is None else negations
+        last = mention.start - 1
+        if last >= begin and self.parts[last] in prepositions:
+            last -= 1
+        return _any_between(before, begin, last + 1) or _any_between(
+            self._later_negations, mention.end, end
+        )
 
     def is_doubted(self, mention: Mention) -> bool:
         """Whether the sentence of a mention says, outside of it, that one cannot tell."""
-        sentence = self.sentences[mention.start]
-        return any(
-            "doubt" in kinds
-            and self.sentences[index] == sentence
-            and not mention.start <= index < mention.end
-            for index, kinds in enumerate(self._kinds)
-        )
+        first, last = self._doubts_by_sentence.get(self.sentences[mention.start], (-1, -1))
+        return 0 <= first < mention.start or mention.end <= last
+
+    @cached_property
+    def _doubts_by_sentence(self) -> dict[int, tuple[int, int]]:
+        """By a sentence's number, the first and the last token that doubts."""
+        bounds: dict[int, tuple[int, int]] = {}
+        for index, kinds in enumerate(self._kinds):
+            if "doubt" in kinds:
+                number = self.sentences[index]
+                bounds[number] = (bounds.get(number, (index, 0))[0], index)
+        return bounds
 
     @cached_property
     def doubts(self) -> bool:
         """Whether the answer says anywhere that one cannot tell."""
-        return any("doubt" in kinds for kinds in self._kinds)
+        return bool(self._doubts_by_sentence)
 
     def is_past_doubt(self, index: int) -> bool:
         """Whether nothing is doubted, or a "but" leads from the last doubt to a token."""
-        last = max((at for at, kinds in enumerate(self._kinds) if "doubt" in kinds), default=None)
-        return last is None or any("but" in self._kinds[at] for at in range(last + 1, index))
+        return self._past_doubt <= index
+
+    @cached_property
+    def _past_doubt(self) -> int:
+        """Index of the first token that no doubt concerns."""
+        if not self.doubts:
+            return 0
+        last = max(last for _, last in self._doubts_by_sentence.values())
+        after = range(last + 1, len(self.parts))
+        return next((at + 1 for at in after if "but" in self._kinds[at]), len(self.parts))
 
     def is_announced(self, mention: Mention) -> bool:
         """Whether an announcement leads to a mention ("the correct answer is the …")."""
@@ -260,15 +291,29 @@ class Reading:
     def standing(self, mentions: Sequence[Mention]) -> list[Mention]:
         """Leaves out what is only asked, or taken back, where something else is said after it."""
         stated = [mention for mention in mentions if not self._is_asked(mention)] or list(mentions)
-        for place in reversed(self._revoked_until):
-            later = [mention for mention in stated if mention.start > place]
-            if later:
-                return later
-        return stated
+        last = max((mention.start for mention in stated), default=0)
+        place = next((place for place in reversed(self._revoked_until) if place < last), -1)
+        return [mention for mention in stated if mention.start > place]
+
+    @cached_property
+    def puts_a_question(self) -> bool:
+        """Whether it repeats the question after a `Q:`."""
+        return ("q", ":") in pairwise(self.parts)
 
     def _is_asked(self, mention: Mention) -> bool:
         """Whether the sentence of a mention is a question."""
-        return next((p for p in self.parts[mention.end :] if p in _SENTENCE_ENDS), "") in ("?", "؟")
+        return self.sentences[mention.start] in self._questions
+
+    @cached_property
+    def _questions(self) -> set[int]:
+        """The numbers of the sentences that end in a question mark."""
+        return {self.sentences[at] for at, part in enumerate(self.parts) if part in ("?", "؟")}
+
+
+def _any_between(places: Sequence[int], begin: int, end: int) -> bool:
+    """Whether one of some places in order lies in `begin` … `end - 1`."""
+    at = bisect_left(places, begin)
+    return at < len(places) and places[at] < end
 
 
 def pick(reading: Reading, mentions: Sequence[Mention]) -> frozenset[str] | None:

@@ -9,11 +9,9 @@ from parrot_core.benchmarks.multilingual.lexicon import LEXICON
 _THINKING = r"(?:think|thinking|thoughts?|reasoning|reflection|analysis|scratchpad)"
 _BEGIN = rf"(?:[<\[◁](?:\w+:)?{_THINKING}[>\]▷]|<\|begin_of_thought\|>)"
 _END = rf"(?:[<\[◁]/(?:\w+:)?{_THINKING}[>\]▷]|<\|end_of_thought\|>)"
-_REASONING = re.compile(f"{_BEGIN}.*?{_END}", re.DOTALL | re.IGNORECASE)
-_REASONING_END = re.compile(f"^.*{_END}", re.DOTALL | re.IGNORECASE)
-_REASONING_CUT = re.compile(f"{_BEGIN}.*$", re.DOTALL | re.IGNORECASE)
+_REASONING_MARK = re.compile(f"(?P<begin>{_BEGIN})|(?P<end>{_END})", re.IGNORECASE)
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>|</?s>")
-_STRUCK_OUT = re.compile(r"~~.+?~~|<(s|del|strike)>.+?</\1>", re.DOTALL | re.IGNORECASE)
+_STRUCK_OUT = re.compile(r"~~.{1,300}?~~|<(s|del|strike)>.{1,300}?</\1>", re.DOTALL | re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<(answer|final_answer|response)>(.*?)(?:</\1>|$)", re.DOTALL | re.I)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|operatorname)\s*\{([^{}]*)\}")
@@ -33,9 +31,7 @@ def unwrap(answer: str) -> str:
     An answer that was cut off while it still reasoned says nothing, and becomes empty.
     """
     if any(mark in answer for mark in "<[◁~"):
-        answer = _REASONING.sub(" ", answer)
-        answer = _REASONING_END.sub("", answer)
-        answer = _REASONING_CUT.sub("", answer)
+        answer = _without_reasoning(answer)
         answer = _STRUCK_OUT.sub(" ", answer)
         answer = _SPECIAL_TOKEN.sub(" ", answer)
         tags = _ANSWER_TAG.findall(answer)
@@ -52,11 +48,25 @@ def unwrap(answer: str) -> str:
     return answer
 
 
+def _without_reasoning(answer: str) -> str:
+    """Takes out reasoning; one that has no beginning began before, one without an end was cut."""
+    kept, outside, place = [], True, 0
+    for mark in _REASONING_MARK.finditer(answer):
+        if mark["begin"] and outside:
+            kept.append(answer[place : mark.start()])
+            outside = False
+        elif mark["end"]:
+            if outside:
+                kept.clear()
+            outside, place = True, mark.end()
+    return " ".join([*kept, answer[place:]] if outside else kept)
+
+
 def _from_json(text: str) -> str | None:
     """Returns the answer in JSON: the value of a key that announces it, or the only value."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(value, list) and len(value) == 1:
         value = value[0]

@@ -136,11 +136,12 @@ def _set_off(reading: Reading, finds: list[_Find]) -> str | None:
 def _announced(reading: Reading, finds: list[_Find]) -> str | None:
     """Reads what follows an announcement: "The answer to the question is: yes"."""
     result = None
+    negations = _negations(reading, finds)
     for find in finds:
         side = find.side or find.side_when_first
         ends = _is_break(reading.tokens, find.end)
         if side and ends and reading.is_announced(find.mention):
-            result = None if _is_denied(reading, find, finds) else side
+            result = None if reading.is_negated(find.mention, negations=negations) else side
     return result
 
 
@@ -154,35 +155,33 @@ def _named(reading: Reading, finds: list[_Find]) -> str | None:
     lead = next((find for find in finds if find.start == first), None)
     if lead is not None and lead.kinds & {"yes", "no"}:  # "Yes there is no other animal"
         finds = [find for find in finds if find is lead or find.is_plain]
+    negations = _negations(reading, finds)
+    last_marker = max(
+        (at for at, token in enumerate(reading.tokens) if token.folded in LEXICON.markers),
+        default=-1,
+    )
     sides = set()
     for find in finds:
         side = find.side
         if find.kinds & {"no_leading", "yes_leading"}:
-            english = reading.parts[find.start] == "no"
-            set_off = reading.tokens[find.start].text.isascii() and _is_break(
-                reading.tokens, find.end
-            )
-            counts = find.start == first or set_off or english
-            if counts and not (english and _is_not_english(reading.tokens, find)):
+            breaks = _is_break(reading.tokens, find.end)
+            is_no = reading.parts[find.start] == "no"
+            # Another language's `no` is a preposition, as in "No meio da imagem".
+            is_preposition = is_no and not breaks and find.end <= last_marker
+            set_off = breaks and reading.tokens[find.start].text.isascii()
+            if (find.start == first or set_off or is_no) and not is_preposition:
                 side = find.side_when_first
-        if find.is_plain and _is_denied(reading, find, finds):
+        if find.is_plain and reading.is_negated(find.mention, negations=negations):
             side = "No" if side == "Yes" else None
         if side:
             sides.add(side)
     return sides.pop() if len(sides) == 1 else None
 
 
-def _is_denied(reading: Reading, find: _Find, finds: list[_Find]) -> bool:
-    """Whether a word for yes or no is denied by one that is not such a word itself: "not yes"."""
+def _negations(reading: Reading, finds: list[_Find]) -> list[int]:
+    """Words that deny yes or no and are not such words themselves: "not yes"."""
     plain = {index for one in finds if one.is_plain for index in range(one.start, one.end)}
-    return reading.is_negated(find.mention, but_not_by=plain)
-
-
-def _is_not_english(tokens: list[Token], find: _Find) -> bool:
-    """Whether a `no` that a word follows is another language's, as in "No meio da imagem"."""
-    if _is_break(tokens, find.end):
-        return False
-    return any(token.folded in LEXICON.markers for token in tokens[find.end :])
+    return [index for index in reading.negations if index not in plain]
 
 
 def side_of_option(text: str) -> str | None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from parrot_core.benchmarks.matching import SCORERS, infer_option, infer_yes_no
 from parrot_core.errors import UsageError
+from parrot_core.languages import LANGUAGES
 from tests.core.benchmarks.vectors import SCORING, records
 
 OPTIONS = records("option_inference.jsonl")
@@ -188,7 +189,31 @@ def test_the_text_of_an_option_is_found_wherever_it_stands(order):
         assert infer_option(f"It is a {text}.", choices) == letter
 
 
+@pytest.mark.parametrize(
+    ("piece", "letter", "side"),
+    [("cat ", "A", None), ("no, ", None, "No"), ("A or B ", None, None), ("{", None, None)],
+)
+def test_a_model_that_ran_away_is_read_like_any_other(piece, letter, side):
+    assert infer_option(piece * 10_000, ANIMALS) == letter
+    assert infer_yes_no(piece * 10_000) == side
+
+
 def test_an_unknown_scorer_is_named_with_the_nearest():
     with pytest.raises(UsageError, match="unknown scorer 'vlmeval'") as caught:
         infer_option("A", ANIMALS, scorer="vlmeval")
     assert "Did you mean vlmevalkit?" in (caught.value.hint or "")
+
+
+MEAN_SOMETHING_ELSE = {"Так", "Ne", "Da", "Nem"}  # in Russian, Turkish and Portuguese
+
+
+@pytest.mark.parametrize("language", LANGUAGES.values(), ids=list(LANGUAGES))
+def test_yes_and_no_are_understood_in_every_language_of_the_table(language):
+    for said, meant in ((language.yes, "Yes"), (language.no, "No")):
+        if said not in MEAN_SOMETHING_ELSE:
+            assert infer_yes_no(said) == meant
+            assert infer_yes_no(f"{said}.") == meant
+
+
+def test_a_word_that_answers_in_one_language_alone_is_not_read_where_it_means_something_else():
+    assert infer_yes_no("Так, на картинке нет собаки.") != "Yes"

@@ -3,6 +3,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from parrot_core.benchmarks.statistics import compare_paired, ratio_interval, share
 
@@ -13,6 +14,12 @@ def test_wilson_s_interval_is_that_of_the_textbook():
     found = share([True] * 8 + [False] * 2)
     assert found.low == pytest.approx(0.4901, abs=1e-4)  # Newcombe (1998), method 3
     assert found.high == pytest.approx(0.9433, abs=1e-4)
+
+
+@given(HITS)
+def test_wilson_s_interval_is_scipy_s(hits):
+    found, theirs = share(hits), binomtest(sum(hits), len(hits)).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 @given(HITS)
@@ -42,6 +49,13 @@ def test_comparing_the_other_way_round_turns_the_sign(pairs):
     assert one.difference == -other.difference
     assert one.p_value == pytest.approx(other.p_value)
     assert one.low == pytest.approx(-other.high)
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_mcnemar_s_exact_test_is_scipy_s_of_a_coin(first, second):
+    found = compare_paired([True] * first + [False] * second, [False] * first + [True] * second)
+    theirs = binomtest(first, first + second).pvalue if first + second else 1.0
+    assert found.p_value == pytest.approx(theirs, abs=1e-12)
 
 
 def test_mcnemar_s_exact_test_is_a_fair_coin():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -7,7 +8,6 @@ from parrot_core.generation.conversations import written_in
 from parrot_core.inspection import (
     benchmark_conversations,
     built_in_conversations,
-    built_in_questions,
     sample_conversations,
 )
 from parrot_core.languages import LANGUAGES
@@ -17,12 +17,17 @@ def test_every_language_has_as_many_built_in_questions_each_in_its_own_words():
     asked = built_in_conversations(LANGUAGES)
     assert {len(chats) for chats in asked.values()} == {36}  # 4 questions about 9 shapes
     assert all(len(chat.images) == 1 for chats in asked.values() for chat in chats)
-    questions = built_in_questions()
-    assert set(questions) == set(LANGUAGES)
-    texts = [text for each in questions.values() for text in each]
+    texts = [text for row in LANGUAGES.values() for text in row.questions]
     assert len(set(texts)) == len(texts)
-    for language, each in questions.items():
-        assert {written_in(text, language) for text in each} <= {language, None}, language
+    for code, row in LANGUAGES.items():
+        assert {written_in(text, code) for text in row.questions} <= {code, None}, code
+
+
+def test_a_users_language_without_questions_is_named(monkeypatch):
+    own = dataclasses.replace(LANGUAGES["tr"], code="az", questions=())
+    monkeypatch.setitem(LANGUAGES, "az", own)
+    with pytest.raises(UsageError, match="no built-in questions in 'az'"):
+        built_in_conversations(["en", "az"])
 
 
 def test_samples_with_images_are_taken_by_language(tmp_path, samples):

@@ -63,12 +63,29 @@ def test_the_pipeline_answers_a_chat_message_with_an_image(parrot, tiny) -> None
     assert record["generated_text"] == processor.decode(new, skip_special_tokens=True)
 
 
+def test_the_pipeline_answers_a_batch_of_unequal_chats_as_each_alone(parrot, tiny) -> None:
+    model, processor = parrot
+    talk = pipeline("image-text-to-text", model=model, processor=processor, device="cpu")
+    asked = [("Bu ne?", 1), ("A longer question about it, is it not?", 1), ("Hangisi?", 3)]
+    chats = []
+    for text, images in asked:
+        shown = [{"type": "image", "image": tiny.image(i)} for i in range(images)]
+        chats.append([{"role": "user", "content": [*shown, {"type": "text", "text": text}]}])
+    options = {"max_new_tokens": 6, "do_sample": False, "return_full_text": False}
+    together = talk(text=chats, batch_size=3, **options)
+    alone = [talk(text=chat, **options) for chat in chats]
+    assert [found[0]["generated_text"] for found in together] == [
+        found[0]["generated_text"] for found in alone
+    ]
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"num_beams": 3},
         {"num_beams": 3, "num_return_sequences": 3},
         {"do_sample": True, "num_return_sequences": 2},
+        {"do_sample": True, "num_beams": 2},
         {"prefill_chunk_size": 4, "do_sample": False},
         {"cache_implementation": "static", "do_sample": False, "disable_compile": True},
     ],
@@ -119,6 +136,18 @@ def test_generation_can_return_what_the_images_were_routed_to(parrot, prompt) ->
     model, _ = parrot
     output = model.generate(**prompt, max_new_tokens=2, return_dict_in_generate=True)
     torch.testing.assert_close(output.routing_weights, model(**prompt).routing_weights)
+
+
+def test_prompt_lookup_generates_what_greedy_search_does(parrot, tiny) -> None:
+    model, processor = parrot
+    prompt = processor.encode_conversations(
+        [[{"role": "user", "content": "<image> ne ne ne ne"}]],
+        images=[[tiny.image(0)]],
+        add_generation_prompt=True,
+    )
+    options = {"max_new_tokens": 8, "do_sample": False}
+    found = model.generate(**prompt, prompt_lookup_num_tokens=3, **options)
+    assert torch.equal(found, model.generate(**prompt, **options))
 
 
 def test_generation_streams(parrot, tiny) -> None:

@@ -340,6 +340,27 @@ def test_a_list_that_is_not_closed_is_told_alone(write):
     assert "Unclosed array" in problem
 
 
+def test_a_mistake_in_a_section_does_not_hide_its_contradictions(write):
+    path = write(
+        ("active = 2", "active = 9"),
+        ('language_model = "./speaker"', "language_model = 7"),
+        ('data = ["two.json"]', 'data = ["sharegpt4v-turkish"]\nover_long = "cut"'),
+        ("learning_rate = 1e-3", 'learning_rate = 1e-3\noffload = "optimizer"\nzero = 1'),
+    )
+    with pytest.raises(UsageError) as caught:
+        load_recipe(path)
+    problems = caught.value.problem.splitlines()
+    assert len(problems) == 5, problems  # whether the optimiser may be offloaded, nobody can say
+    for words in (
+        "model.experts.active: must lie between 1 and count = 4",
+        "model.language_model: expected a text",
+        "stage2.data[0]: unknown data set 'sharegpt4v-turkish'; did you mean sharegpt4v-tr?",
+        "stage2.over_long: 'cut' is none of",
+        "stage1.zero: 1 is none of",
+    ):
+        assert sum(words in problem for problem in problems) == 1, words
+
+
 def test_contradictions_are_told_at_once(write):
     path = write(("active = 2", "active = 9"), ('"en", "tr"', '"en", "xx", "yy"'))
     with pytest.raises(UsageError) as caught:

@@ -40,9 +40,8 @@ def test_every_recipe_opens_with_its_commands_its_hardware_and_its_hours(name):
     about = load_recipe(SHIPPED[name]).about
     assert about.summary
     assert about.hardware
-    if name != "tiny":  # `parrot demo` measures both, and says so
-        assert about.hours is not None
-        assert about.hours.reference
+    assert about.hours is not None
+    assert about.hours.reference
 
 
 @pytest.mark.parametrize("name", SHIPPED)
