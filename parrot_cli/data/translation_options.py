@@ -69,7 +69,7 @@ class Options:
     ] = None
     attempts: Annotated[
         int, typer.Option(min=1, help="Answers with faults before the best of them is taken.")
-    ] = 4
+    ] = 6
     concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 8
     rpm: Annotated[float | None, typer.Option(min=0.1, help="Requests per minute.")] = None
     tpm: Annotated[float | None, typer.Option(min=1, help="Tokens per minute.")] = None

@@ -98,7 +98,7 @@ def read_released(source: str, *, vision_source: str | None = None) -> ReleasedC
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     wanted = [*_NEEDED_KEYS, *(_NEEDED_WITH_EXPERTS if raw.get("use_moe") else ())]
     absent = [key for key in wanted if key not in raw]
-    if absent or not (vision_source or "mm_vision_tower" in raw):
+    if absent or not (vision_source or raw.get("mm_vision_tower")):
         raise CheckpointError(
             f"{folder / 'config.json'} has no {', '.join(absent) or 'mm_vision_tower'}",
             hint="Copy or download it again; its values cannot be guessed.",

@@ -18,6 +18,11 @@ Source = str | PathLike[str]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _LONGEST_REASON = 240
+_IN_A_FOLDER = "See whether all its files are there, and whether its config.json was changed."
+_ON_THE_HUB = (
+    "No such folder is here, so it was looked for on the model hub: check the name, or fetch it "
+    "where there is a network (`hf download NAME`) and name its folder."
+)
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 
 
@@ -50,7 +55,7 @@ def reading(source: Source | None) -> Iterator[None]:
     except (OSError, ValueError, SafetensorError, StrictDataclassError) as error:
         raise CheckpointError(
             f"cannot load {source}: {_reason(error)}",
-            hint="See whether all its files are there, and whether its config.json was changed.",
+            hint=_IN_A_FOLDER if source is None or Path(source).is_dir() else _ON_THE_HUB,
         ) from error
 
 

@@ -114,10 +114,11 @@ def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
     changed = [key for key in {**was, **is_now} if was.get(key) != is_now.get(key)]
     if not changed:
         return
-    if changed == ["processes"]:
+    if "processes" in changed and set(changed) <= {"processes", "zero"} and was["processes"]:
         raise UsageError(
-            f"{checkpoint.path} was saved by {was['processes']} processes, each of which holds its "
-            f"share of the optimiser; {is_now['processes']} cannot read it",
+            f"{checkpoint.path} was saved by {was['processes']} processes with ZeRO-{was['zero']}, "
+            "each of which holds its share of the optimiser; "
+            f"{is_now['processes'] or 'a process alone'} cannot read it",
             hint=f"Resume with --processes {was['processes']}.",
         )
     lines = [f"{key} was {was.get(key)!r}, is {is_now.get(key)!r}" for key in changed]

@@ -46,6 +46,10 @@ def add_adapters(model: ParrotForConditionalGeneration, settings: LoraRecipe, *,
         lora_dropout=settings.dropout,
         target_modules=list(settings.target_modules),
     )
+    whole: Any = model
+    if getattr(whole, "is_quantized", False):
+        # Else the library, which knows only adapters that it put in itself, refuses to train.
+        whole._hf_peft_config_loaded = True
     torch.manual_seed(seed)
     inject_adapter_in_model(config, model.language_model, adapter_name=_ADAPTER)
     count = 0

@@ -240,7 +240,8 @@ def choose_what_learns(
         if part is None:
             continue
         for parameter in part.parameters():
-            parameter.requires_grad_(learns)
+            # Four-bit weights are integers, beside which adapters learn.
+            parameter.requires_grad_(learns and parameter.is_floating_point())
         parts[name] = (sum(map(_size, part.parameters())), learns)
     missing = [name for name in trains if name not in parts and name != "experts"]
     if missing or not any(learns for _, learns in parts.values()):

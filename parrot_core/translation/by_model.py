@@ -16,6 +16,7 @@ from parrot_core.translation.versions import Version, judged
 from parrot_core.translation.workers import Answer, Call, Worker, digest
 
 _NUMBERS = re.compile(r"\d+")
+_STUBBORN_ATTEMPTS = 2  # at faults that the step before could not mend with all of its own
 _VOTE_LETTERS = 80  # a longer text is no vote, whatever numbers it has
 
 
@@ -86,8 +87,11 @@ class ByModel:
         if before is not None:
             fields["translation"] = before.text
         asked = prompt.messages(fields)
+        attempts = settings.attempts if self._caller.worker.repeatable else 1
+        if before is not None and before.flags:
+            attempts = min(attempts, _STUBBORN_ATTEMPTS)
         best: Version | None = None
-        for attempt in range(settings.attempts if self._caller.worker.repeatable else 1):
+        for attempt in range(attempts):
             call = self._call(step, segment, asked, candidate=candidate, attempt=attempt)
             answer = await self._caller.get(call, judge=lambda text: self._unusable(text, segment))
             text = checks.clean(answer.text, segment.text)

@@ -245,9 +245,9 @@ class ChatWorker:
             # Half of a pair, where a server cut an emoji in two, can be written nowhere.
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise TransientError(
-                "malformed", f"{self._host} sent no chat completion", lost=True
-            ) from error
+            _, message = _error_of(content)  # some services put their errors into a 200
+            said = self._redact(f"{self._host} sent no chat completion: {message}")
+            raise TransientError("malformed", said, lost=True) from error
         price = self._prices.get(call.model)
         usage = payload.get("usage")
         usage = usage if isinstance(usage, dict) else {}

@@ -40,7 +40,7 @@ class Settings:
     candidates: int = 3
     voters: int = 1
     glossary: Glossary = field(default_factory=Glossary)
-    attempts: int = 4
+    attempts: int = 6
     on_flag: str = "keep"
 
     def __post_init__(self) -> None:

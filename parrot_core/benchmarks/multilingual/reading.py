@@ -128,7 +128,12 @@ class Reading:
             index
             for index in self.spoken[1:]
             if self._takes_back(index)
-            or (tentative is not None and tentative < index and "but" in self._kinds[index])
+            or (
+                tentative is not None
+                and tentative < index
+                and "but" in self._kinds[index]
+                and self._is_but(index)
+            )
         ]
 
     def _takes_back(self, index: int) -> bool:

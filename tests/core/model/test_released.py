@@ -490,6 +490,17 @@ def test_a_vision_encoder_that_is_not_there_is_asked_for(tmp_path: Path) -> None
     assert "vision_encoder" in caught.value.hint
 
 
+@pytest.mark.parametrize("key", ["mm_vision_tower", "use_moe", "moe_weight", "moe_hidden_size"])
+def test_a_setting_that_cannot_be_guessed_is_named(tmp_path: Path, key: str) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(RELEASED / "model", copy)
+    config = json.loads((copy / "config.json").read_text())
+    del config[key]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=key):
+        load_parrot(copy)
+
+
 def test_an_image_token_in_ordinary_text_is_refused(released: Loaded) -> None:
     model, _ = released
     ids = torch.tensor([[370, 77, model.config.image_token_id, 77]])

@@ -68,6 +68,8 @@ def test_another_number_of_processes_is_told_why_not():
     with pytest.raises(UsageError, match="saved by 4 processes") as error:
         check_identity(checkpoint_of(processes=4, zero=3), {"processes": 2, "zero": 3})
     assert error.value.hint == "Resume with --processes 4."
+    with pytest.raises(UsageError, match=r"with ZeRO-3, .* a process alone cannot read it"):
+        check_identity(checkpoint_of(processes=4, zero=3), {"processes": None, "zero": 0})
 
 
 class StopAt:

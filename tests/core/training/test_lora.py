@@ -8,7 +8,7 @@ import torch
 from parrot_core.model import load_parrot
 from parrot_core.recipe import LoraRecipe
 from parrot_core.training.lora import add_adapters, merge_adapters
-from parrot_core.training.stages import train_stage
+from parrot_core.training.stages import choose_what_learns, train_stage
 
 pytest.importorskip("peft")
 SETTINGS = LoraRecipe(rank=2, alpha=8.0, dropout=0.0, target_modules=("q_proj", "up_proj"))
@@ -80,3 +80,24 @@ def test_a_stage_with_adapters_leaves_an_ordinary_checkpoint(workshop, tmp_path)
     for name in moved:
         assert torch.linalg.matrix_rank(now[name] - was[name], atol=1e-5) <= SETTINGS.rank
     assert not torch.equal(first.projector[0].weight, second.projector[0].weight)
+
+
+def test_what_is_held_in_integers_does_not_learn_itself(tiny):
+    """As four-bit weights are, beside which the adapters learn."""
+    model, _ = tiny.parrot()
+    packed = torch.nn.Parameter(torch.zeros(4, dtype=torch.uint8), requires_grad=False)
+    model.language_model.model.layers[0].mlp.up_proj.weight = packed
+    choose_what_learns(model, ["language_model"])
+    assert not packed.requires_grad
+    assert model.language_model.model.norm.weight.requires_grad
+
+
+def test_a_stage_on_four_bit_weights_leaves_an_ordinary_checkpoint(workshop, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    stage = replace(
+        workshop.recipe.stage2, lora=LoraRecipe(rank=2, quantisation="4bit"), zero=0, steps=2
+    )
+    train_stage(workshop.recipe, 1, output=tmp_path / "first")
+    train_stage(replace(workshop.recipe, stage2=stage), 2, output=tmp_path / "second")
+    model, _ = load_parrot(tmp_path / "second")
+    assert type(model.language_model.model.layers[0].mlp.up_proj) is torch.nn.Linear

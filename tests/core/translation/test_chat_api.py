@@ -171,6 +171,17 @@ def test_the_picture_goes_with_the_question_no_larger_than_it_may_be(tmp_path: P
             assert red > 150 > green
 
 
+@pytest.mark.parametrize("payload", [{"error": {"message": f"overloaded {KEY}"}}, {"choices": []}])
+def test_what_is_no_completion_is_said_without_the_key(payload: dict):
+    server = Fixed()
+    server.payload = payload
+    words = r"no chat completion: (overloaded \[key\]|\{\"choices\": \[\]\})"
+    with server, pytest.raises(TransientError, match=words) as caught:
+        ask(server.url, call())
+    assert caught.value.lost
+    assert KEY not in str(caught.value)
+
+
 def test_what_is_no_http_is_reported_without_the_key():
     async def run() -> str:
         async def garble(reader, writer) -> None:

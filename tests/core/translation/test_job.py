@@ -18,7 +18,7 @@ from parrot_core.translation.costs import Price
 from parrot_core.translation.glossary import Glossary
 from parrot_core.translation.journal import Journal
 from parrot_core.translation.prompts import load_prompts
-from tests.translation_server import FAULTS, TranslationServer, sentence, translation
+from tests.translation_server import FAULTS, TranslationServer, reply, sentence, translation
 
 KEY = "sk-very-secret-0123456789"
 ONE_OF_EACH_KIND = dict.fromkeys(FAULTS, 0.03)
@@ -114,6 +114,24 @@ def test_with_every_fault_a_job_ends_with_the_same_bytes_and_pays_no_answer_twic
     assert results(tmp_path / "stormy") == results(tmp_path / "calm")
     assert {"429", "500", "timeout", "connection", "malformed"} <= report.failures.keys()
     assert {"truncated", "empty", "refused"} <= report.failures.keys()
+
+
+def test_faults_that_no_answer_mends_are_flagged_and_cost_few_requests(tmp_path: Path):
+    class Forgetful(TranslationServer):
+        def special(self, body, headers):
+            self.by_step[reply(body)[0]] += 1
+            choice = {"message": {"content": "Bu bir resim."}, "finish_reason": "stop"}
+            return 200, {"choices": [choice]}
+
+    source = tmp_path / "in.json"
+    turns = [{"from": "human", "value": "See `x = 1` here."}, {"from": "gpt", "value": "42"}]
+    source.write_text(json.dumps([{"id": "1", "conversations": turns}]))
+    with Forgetful() as server:
+        report = run(source, tmp_path / "out", server, languages=("tr",))
+    assert report.complete
+    assert report.languages["tr"].flags == {"protected": 1}
+    # The draft tries six times; the steps after it twice each, and all versions are the same.
+    assert server.by_step == {"draft": 6, "recheck": 2, "refine": 6}
 
 
 def test_a_second_run_asks_nothing_and_writes_the_same_bytes(tmp_path: Path):

@@ -192,7 +192,7 @@ def test_flagged_segments_wait_for_review_and_take_its_words(tmp_path: Path):
     with Forgetful() as server:
         report = run(source, server, **options)
         assert report.languages["tr"].waiting == 1
-        assert server.requests == 4
+        assert server.requests == 6
         with open_journal(out) as journal:
             path = tmp_path / "r.jsonl"
             assert export_work(journal, path, step="review", kind="jsonl") == 1
@@ -201,7 +201,7 @@ def test_flagged_segments_wait_for_review_and_take_its_words(tmp_path: Path):
             path.write_text(json.dumps(row | {"answer": "Bkz. `x = 1`."}))
             assert import_work(journal, path, person="ayşe").accepted == 1
         assert run(source, server, **options).complete
-        assert server.requests == 4
+        assert server.requests == 6
     (record,) = json.loads((out / "tr.json").read_text())
     assert record["conversations"][0]["value"] == "Bkz. `x = 1`."
     assert record["translation"]["segments"][0]["reviewed_by"] == "ayşe"
