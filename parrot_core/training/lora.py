@@ -111,5 +111,4 @@ def quantised_loading(settings: LoraRecipe | None) -> Any:  # noqa: ANN401 - the
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["vision_encoder", "projector", "experts", "lm_head"],
     )
