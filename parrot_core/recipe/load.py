@@ -61,6 +61,8 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> LoadedRecipe:
         raise UsageError(f"{path}: not TOML: not UTF-8", hint="Save it as UTF-8.") from error
     faults = [f"{path}:{line}: {fault}" for line, fault in document.faults]
     table, said, unclear = _apply_overrides(document.table, overrides)
+    if ("languages",) in said:
+        _keep_languages_of_scores(table, document.table)
     faults += unclear
     problems: list[Problem] = []
     parts: dict[str, Any] = {}
@@ -116,6 +118,15 @@ def _apply_overrides(
             section[key[-1]] = value
             said[key] = value
     return changed, said, faults
+
+
+def _keep_languages_of_scores(table: Mapping[str, Any], written: Mapping[str, Any]) -> None:
+    """Lets expected scores stay those of the languages that the file was written for."""
+    about = table.get("about")
+    scores = about.get("scores") if isinstance(about, dict) else None
+    for entry in scores if isinstance(scores, list) else ():
+        if isinstance(entry, dict) and "languages" in written:
+            entry.setdefault("languages", written["languages"])
 
 
 def _place(path: Path, document: Document, overrides: Mapping[Key, Any], key: Key) -> str:

@@ -28,10 +28,11 @@ def embed(
     experts = model.experts
     routing = F.linear(torch.cat(guided), experts.router).softmax(dim=-1)
     mixture = torch.zeros_like(visual)
-    for number, weights in enumerate(routing.T):
-        gate = F.silu(F.linear(visual, experts.gate_proj[number]))
-        hidden = gate * F.linear(visual, experts.up_proj[number])
-        mixture = mixture + weights[:, None, None] * (hidden @ experts.down_proj[number])
+    # There each expert is a module of its own: to index the stacked matrices would cost more.
+    matrices = (experts.gate_proj.unbind(), experts.up_proj.unbind(), experts.down_proj.unbind())
+    for weights, gate_proj, up_proj, down_proj in zip(routing.T, *matrices, strict=True):
+        hidden = F.silu(F.linear(visual, gate_proj)) * F.linear(visual, up_proj)
+        mixture = mixture + weights[:, None, None] * (hidden @ down_proj)
     specific = mixture + model.config.alpha * visual
     rows = []
     for image, ids in zip(specific, batch["input_ids"], strict=True):

@@ -451,3 +451,12 @@ def test_the_saved_recipe_has_every_value(write):
     assert saved["stage2"]["weight_decay"] == 0.0
     assert saved["model"]["experts"]["active"] == 2
     assert set(saved) == {entry.name for entry in dataclasses.fields(recipe)}
+
+
+def test_other_languages_leave_the_expected_scores_to_those_of_the_file():
+    recipe = load_recipe(
+        Path(__file__).parents[3] / "recipes" / "qwen2-7b.toml",
+        overrides=['languages=["en", "tr"]'],
+    )
+    assert recipe.languages == ("en", "tr")
+    assert all(len(scores.values) == len(scores.languages) == 6 for scores in recipe.about.scores)
