@@ -19,7 +19,7 @@ def compare(
         bool, typer.Option(help="Show the paper's published figures beside.")
     ] = True,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the charts. [default: none are drawn]")
+        Path | None, typer.Option(help="Folder for the charts.", show_default="none are drawn")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

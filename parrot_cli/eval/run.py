@@ -42,29 +42,30 @@ def evaluate(
     ] = False,
     lang: Annotated[
         str | None,
-        typer.Option(help="tr,ar or all, which is every language there is. [default: all]"),
+        typer.Option(help="tr,ar or all, which is every language there is.", show_default="all"),
     ] = None,
     scorer: Annotated[
         str, typer.Option(help="multilingual, vlmevalkit or vlmevalkit-2024-08.")
     ] = "multilingual",
     form: Annotated[
-        str | None, typer.Option(help="How it is scored. [default: what the table shows]")
+        str | None, typer.Option(help="How it is scored.", show_default="what the table shows")
     ] = None,
     prompt_style: Annotated[
-        str | None, typer.Option(help="parrot, vlmevalkit or plain. [default: the benchmark's]")
+        str | None,
+        typer.Option(help="parrot, vlmevalkit or plain.", show_default="the benchmark's"),
     ] = None,
     answer_by: Annotated[
         str | None,
         typer.Option(
-            help="Options are answered in text, which is read, or by their likelihood. "
-            "[default: the benchmark's]"
+            help="Options are answered in text, which is read, or by their likelihood.",
+            show_default="the benchmark's",
         ),
     ] = None,
     prompt_language: Annotated[
         str, typer.Option(help="Language of the instructions: native or english.")
     ] = "native",
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the run. [default: runs/eval/…]")
+        Path | None, typer.Option(help="Folder of the run.", show_default="runs/eval/…")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions at once.")] = 8,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
@@ -88,7 +89,7 @@ def evaluate(
         str | None, typer.Option(help="Model that translates; a folder or hub name for local.")
     ] = None,
     translation_url: Annotated[
-        str | None, typer.Option(help="Endpoint that translates. [default: --url]")
+        str | None, typer.Option(help="Endpoint that translates.", show_default="--url")
     ] = None,
     key_variable: Annotated[
         str, typer.Option(help="Environment variable that holds the endpoints' key.")
