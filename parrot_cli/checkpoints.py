@@ -1,10 +1,24 @@
-"""Which checkpoint a command uses when it is not told."""
+"""How commands load a checkpoint, and which one when they are not told."""
 
 import json
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from parrot_cli.output import note
 from parrot_core.errors import MissingError
+
+DtypeOption = Annotated[
+    str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(help="For instance cpu or cuda:1.", show_default="a GPU if there is one"),
+]
+LoadIn4BitOption = Annotated[
+    bool, typer.Option("--load-in-4bit", help="Quantise the weights (needs bitsandbytes).")
+]
 
 
 def choose_checkpoint(given: Path | None) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from parrot_cli.checkpoints import choose_checkpoint
+from parrot_cli.checkpoints import DeviceOption, DtypeOption, LoadIn4BitOption, choose_checkpoint
 from parrot_cli.output import loading, note
 from parrot_core.errors import UsageError
 
@@ -39,16 +39,9 @@ def serve(
         int, typer.Option(min=1, help="Largest request in MiB; pictures grow by a third in it.")
     ] = 24,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one request.")] = 120.0,
-    dtype: Annotated[
-        str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")
-    ] = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(help="For instance cpu or cuda:1.", show_default="a GPU if there is one"),
-    ] = None,
-    load_in_4bit: Annotated[
-        bool, typer.Option("--load-in-4bit", help="Quantise the weights (needs bitsandbytes).")
-    ] = False,
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = None,
+    load_in_4bit: LoadIn4BitOption = False,
     allow_private_network: Annotated[
         bool, typer.Option(help="Fetch pictures from addresses that are not public, too.")
     ] = False,

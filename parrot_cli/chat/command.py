@@ -9,7 +9,7 @@ import typer
 from parrot_cli.chat.pictures import STDIN, load_picture
 from parrot_cli.chat.right_to_left import MODES
 from parrot_cli.chat.thumbnails import find_protocol
-from parrot_cli.checkpoints import choose_checkpoint
+from parrot_cli.checkpoints import DeviceOption, DtypeOption, LoadIn4BitOption, choose_checkpoint
 from parrot_cli.output import loading, print_json
 from parrot_core.errors import UsageError
 from parrot_core.languages import get_language
@@ -50,16 +50,9 @@ def chat(
     experts: Annotated[
         bool, typer.Option("--experts", help="Draw the routing of each answer as a bar.")
     ] = False,
-    dtype: Annotated[
-        str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")
-    ] = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(help="For instance cpu or cuda:1.", show_default="a GPU if there is one"),
-    ] = None,
-    load_in_4bit: Annotated[
-        bool, typer.Option("--load-in-4bit", help="Quantise the weights (needs bitsandbytes).")
-    ] = False,
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = None,
+    load_in_4bit: LoadIn4BitOption = False,
     allow_private_network: Annotated[
         bool, typer.Option(help="Fetch pictures from addresses that are not public, too.")
     ] = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parrot_cli.checkpoints import choose_checkpoint
+from parrot_cli.checkpoints import DeviceOption, DtypeOption, choose_checkpoint
 from parrot_cli.inspect_experts import display, files
 from parrot_cli.output import library_output_to_stderr, loading, print_json, progress_bar
 from parrot_core.errors import MissingError, UsageError
@@ -69,13 +69,8 @@ def inspect_experts(
         tuple[Path, Path] | None,
         typer.Option(help="Two checkpoints: which languages' routing differs."),
     ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16.")
-    ] = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(help="For instance cpu or cuda:1.", show_default="a GPU if there is one"),
-    ] = None,
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
