@@ -14,6 +14,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, SiglipImageProcessor
 from transformers.image_processing_utils import BaseImageProcessor
 
 from parrot_core.errors import UsageError
+from parrot_core.model.unread import first_layers
 
 CLS_TOKEN, POOLED, MEAN_PATCH = "cls_token", "pooled", "mean_patch"
 IMAGE_QUERIES = (CLS_TOKEN, POOLED, MEAN_PATCH)
@@ -34,7 +35,10 @@ class VisionEncoder:
         image_size: Side of the images in pixels, from the encoder's config.
         num_patches: Patches of an image, from the encoder's config.
         hidden_size: D_v, from the encoder's config.
-        encode: float[M, 3, S, S] and a layer to tokens float[M, T, D_v] and the pooled output.
+        encode: float[M, 3, S, S] and a layer, counted from 0, the embeddings, to tokens
+            float[M, T, D_v] and the pooled output.
+        layers: Path of the list of layers in the encoder, of which only those up to the one that is
+            read are run; none where there is no such list.
         image_processor: Makes what prepares images, from the encoder's config, where the family's
             own processor makes something else than squares of that size.
         takes_any_size: Whether images of every size are taken (convolutions): the config is then
@@ -50,8 +54,31 @@ class VisionEncoder:
     num_patches: Callable[[PreTrainedConfig], int]
     hidden_size: Callable[[PreTrainedConfig], int] = lambda config: config.hidden_size
     encode: Callable[[PreTrainedModel, Tensor, int], tuple[Tensor, Tensor | None]]
+    layers: str | None = "encoder.layers"
     image_processor: Callable[[PreTrainedConfig], BaseImageProcessor] | None = None
     takes_any_size: bool = False
+
+    def read(
+        self, encoder: PreTrainedModel, pixels: Tensor, *, layer: int | None, query: str | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Runs an encoder as far as it is read.
+
+        Args:
+            encoder: One of this family.
+            pixels: float[M, 3, S, S].
+            layer: The hidden states that are the features, negative ones from the end; None means
+                the family's default.
+            query: What serves as the query of equation 2: the pooled output needs all layers.
+
+        Returns:
+            Tokens float[M, T, D_v], and the pooled output float[M, D_v] where the family has one,
+            which says nothing if another query is asked for.
+        """
+        last = self.feature_layer if layer is None else layer
+        last %= self.hidden_states(encoder.config)
+        # The library takes the embeddings, too, where the first layer begins.
+        with first_layers(None if query == POOLED else max(1, last)):
+            return self.encode(encoder, pixels, last)
 
 
 def _side(config: PreTrainedConfig) -> int:
@@ -73,7 +100,7 @@ def _grid(config: PreTrainedConfig) -> int:
 def _encode_transformer(
     encoder: PreTrainedModel, pixels: Tensor, layer: int
 ) -> tuple[Tensor, Tensor | None]:
-    output = encoder(pixel_values=pixels, output_hidden_states=True)
+    output = encoder(pixel_values=pixels, output_hidden_states=[layer])
     return output.hidden_states[layer], output.pooler_output
 
 
@@ -101,7 +128,7 @@ def _encode_siglip2(
         pixel_values=patches,
         pixel_attention_mask=torch.ones(patches.shape[:2], dtype=torch.long, device=pixels.device),
         spatial_shapes=torch.tensor([[rows, columns]] * images, device=pixels.device),
-        output_hidden_states=True,
+        output_hidden_states=[layer],
     )
     return output.hidden_states[layer], output.pooler_output
 
@@ -161,6 +188,7 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
         image_size=_side,
         num_patches=_grid,
         encode=_encode_transformer,
+        layers="encoder.layer",
     ),
     "dinov2_with_registers": VisionEncoder(
         model_class="Dinov2WithRegistersModel",
@@ -169,6 +197,7 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
         image_size=_side,
         num_patches=_grid,
         encode=_encode_transformer,
+        layers="encoder.layer",
     ),
     "efficientnet": VisionEncoder(
         model_class="EfficientNetModel",
@@ -179,6 +208,7 @@ VISION_ENCODERS: dict[str, VisionEncoder] = {
         num_patches=_efficientnet_patches,
         hidden_size=lambda config: config.hidden_dim,
         encode=_encode_efficientnet,
+        layers=None,
         takes_any_size=True,
     ),
 }
@@ -215,11 +245,14 @@ class LanguageModel:
             without one; None where every chat model brings its own.
         packs: Whether it keeps samples that stand in one row apart by their `position_ids`, as the
             library's attention does; layers with a state, and masks of a model's own, do not.
+        feed_forward: Name of the feed-forward network in a layer, if it works position by position:
+            the last layer's is then run only for positions that are read.
     """
 
     members: str
     chat_template: str | None = None
     packs: bool = False
+    feed_forward: str | None = "mlp"
 
 
 LANGUAGE_MODELS: dict[str, LanguageModel] = {

@@ -6,11 +6,14 @@ E experts, S side of an image in pixels.
 """
 
 import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
@@ -22,7 +25,7 @@ from transformers import (
 from transformers.utils.generic import ModelOutput, can_return_tuple
 
 from parrot_core.model.alignment import LanguageExperts, guide, reweight
-from parrot_core.model.backbones import CLS_TOKEN, POOLED
+from parrot_core.model.backbones import CLS_TOKEN, POOLED, language_model_row
 from parrot_core.model.config import ParrotConfig
 from parrot_core.model.errors import (
     CheckpointError,
@@ -41,6 +44,13 @@ from parrot_core.model.packing import pack as pack_samples
 from parrot_core.model.parts import build_experts, build_projector, initialise
 from parrot_core.model.sources import check_safetensors
 from parrot_core.model.supervision import cross_entropies, find_supervised, reduce_loss
+from parrot_core.model.unread import (
+    Checkpoint,
+    compute_only_read,
+    only_read,
+    runs_again_alike,
+    shorten,
+)
 
 _NEVER_QUANTISED = ("vision_encoder", "projector", "experts", "lm_head")
 
@@ -82,6 +92,11 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.projector = build_projector(config)
         self.experts = build_experts(config) if config.experts_enabled else None
         self.language_model = language_model or AutoModelForCausalLM.from_config(config.text_config)
+        if config.vision_row.layers is not None:
+            shorten(self.vision_encoder, config.vision_row.layers)
+        network = language_model_row(config.text_config).feed_forward
+        if network is not None:
+            compute_only_read(getattr(self._last_layer(), network))
         self.post_init()
 
     @classmethod
@@ -159,6 +174,20 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if self._vision_encoder_is_frozen():
             self.vision_encoder.eval()
         return self
+
+    def _set_gradient_checkpointing(
+        self,
+        enable: bool = True,  # noqa: FBT001, FBT002 - the library's
+        gradient_checkpointing_func: Callable[..., Any] = checkpoint,
+        every_n_layers: int = 1,
+    ) -> None:
+        """Called by the library when checkpointing is switched on or off."""
+        function = Checkpoint(gradient_checkpointing_func)
+        super()._set_gradient_checkpointing(enable, function, every_n_layers)
+
+    def _last_layer(self) -> nn.Module:
+        layer: nn.Module = self.language_model.get_decoder().layers[-1]
+        return layer
 
     def _vision_encoder_is_frozen(self) -> bool:
         return not any(parameter.requires_grad for parameter in self.vision_encoder.parameters())
@@ -292,17 +321,18 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds, position_ids, kept = pack_samples(inputs_embeds, attention_mask)
             mask, attention_mask, use_cache = mask[kept].unsqueeze(0), None, False
         if logits_to_keep is None:
-            logits_to_keep = mask if only_supervised else 0
-        output = self.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            logits_to_keep=logits_to_keep,
-            return_dict=True,
-            **kwargs,
-        )
+            logits_to_keep = mask if mask is not None and only_supervised else 0
+        with self._only_read(logits_to_keep, inputs_embeds, kwargs):
+            output = self.language_model(
+                inputs_embeds=inputs_embeds,
+                attention_mask=attention_mask,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                use_cache=use_cache,
+                logits_to_keep=logits_to_keep,
+                return_dict=True,
+                **kwargs,
+            )
         logits, loss, token_losses = output.logits, None, None
         if targets is not None:
             token_losses = cross_entropies(logits if only_supervised else logits[mask], targets)
@@ -316,6 +346,19 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
             attentions=output.attentions,
             routing_weights=routing_weights,
         )
+
+    def _only_read(
+        self, logits_to_keep: int | Tensor, embeddings: Tensor | None, options: dict[str, Any]
+    ) -> AbstractContextManager[None]:
+        """Where the last layer's states are read only to make logits, lets it compute no more."""
+        states = options.get("output_hidden_states")
+        if states is None:
+            states = self.language_model.config.output_hidden_states
+        if self.training and not runs_again_alike(self._last_layer()):
+            return nullcontext()
+        if embeddings is None or states:
+            return nullcontext()
+        return only_read(logits_to_keep, embeddings.shape[:2])
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the library's types
         """Generates as the library does; images are encoded and routed once, by the prompt alone.
@@ -453,10 +496,11 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if frozen and self.vision_encoder.training:
             self.vision_encoder.eval()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not frozen):
-            tokens, pooled = row.encode(
+            tokens, pooled = row.read(
                 self.vision_encoder,
                 pixel_values.to(self.vision_encoder.dtype),
-                self.config.vision_feature_layer or row.feature_layer,
+                layer=self.config.vision_feature_layer,
+                query=self.config.image_query,
             )
         patches = tokens[:, row.prefix_tokens(self.config.vision_config) :]
         if self.config.image_query == CLS_TOKEN:

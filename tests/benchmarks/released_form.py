@@ -2,8 +2,8 @@
 
 What is done so here because it is done so there: guidance in a loop over samples, experts in a
 loop, image tokens spliced sample by sample, logits at every position, of a prompt too (as in the
-version of transformers that it needs), and generation of one question at a time. Vision encoder and
-language model are the same modules.
+version of transformers that it needs), all layers of the vision encoder, and generation of one
+question at a time. Vision encoder and language model are the same modules.
 """
 
 import torch
@@ -19,7 +19,9 @@ def embed(
     """Word embeddings float[B, N, C] with one image a sample spliced in; guides is bool[B, N]."""
     table = model.get_input_embeddings()
     image_token, tokens = model.config.image_token_id, model.config.num_image_tokens
-    visual = model.projector(model.vision_features(batch["pixel_values"]))
+    with torch.no_grad():
+        states = model.vision_encoder(batch["pixel_values"], output_hidden_states=True)
+    visual = model.projector(states.hidden_states[model.config.vision_feature_layer])
     guided = []
     for image, ids, guiding in zip(visual, batch["input_ids"], guides, strict=True):
         text = table(ids[guiding & (ids != image_token)])

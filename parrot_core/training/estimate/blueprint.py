@@ -101,14 +101,19 @@ class Blueprint:
     def measure(self, tokens: int) -> PassCosts:
         """Counts a pass over samples of so many tokens, image tokens included."""
         model, dtype, kind = self._model, self._dtype, self.config.vision_config
-        row, layer = self.config.vision_row, self.config.vision_feature_layer
-        if layer is None:
-            layer = row.feature_layer
+        row = self.config.vision_row
         with self._mode:
             side = self.config.image_size
             pixels = torch.empty(1, 3, side, side, dtype=dtype)
             with torch.no_grad():
-                vision, _ = _operations(lambda: row.encode(model.vision_encoder, pixels, layer))
+                vision, _ = _operations(
+                    lambda: row.read(
+                        model.vision_encoder,
+                        pixels,
+                        layer=self.config.vision_feature_layer,
+                        query=self.config.image_query,
+                    )
+                )
             visual_tokens = 1 + row.num_patches(kind)
             channels = row.hidden_size(kind)
             features = torch.empty(1, visual_tokens, channels, dtype=dtype)
