@@ -9,7 +9,7 @@ Shapes: B samples, N tokens of a sample, T positions that are read, C hidden siz
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
@@ -37,7 +37,8 @@ class _Read:
         return (self.shape[0], self.last) if self.rows is None else (1, len(self.rows))
 
 
-# What a thread is doing, and not the model's state: threads may share a model.
+# What a thread is doing, and not the model's state: threads may share a model. The compiler cannot
+# follow these variables.
 _layers_run: ContextVar[int | None] = ContextVar("layers_run", default=None)
 _read: ContextVar[_Read | None] = ContextVar("read", default=None)
 
@@ -65,6 +66,8 @@ def shorten(model: nn.Module, layers: str) -> None:
 
 def first_layers(count: int | None) -> AbstractContextManager[None]:
     """Runs only the first `count` of layers that were made `FirstLayers`; None runs all."""
+    if torch.compiler.is_compiling():
+        return nullcontext()
     return _within(_layers_run, count)
 
 
@@ -84,6 +87,8 @@ def only_read(logits_to_keep: int | Tensor, shape: torch.Size) -> AbstractContex
         shape: B, N.
     """
     read = None
+    if torch.compiler.is_compiling():
+        return nullcontext()
     if isinstance(logits_to_keep, int):
         if 0 < logits_to_keep < shape[1]:
             read = _Read(shape=shape, last=logits_to_keep, rows=None)
