@@ -90,6 +90,32 @@ def test_a_fault_is_told_with_its_place(tmp_path, rows, problem):
         read_questions(write(tmp_path / "t.tsv", rows))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_a_picture_that_is_cut_short_is_told_before_anything_is_asked(tmp_path, kind):
+    buffer = io.BytesIO()
+    Image.effect_noise((40, 40), 50).convert("RGB").save(buffer, kind)
+    whole = buffer.getvalue()
+    for data in (whole, whole + bytes(9)):
+        read_questions(write(tmp_path / "t.tsv", [row(1, base64.b64encode(data).decode())]))
+    cut = whole[: len(whole) // 2]
+    with pytest.raises(UsageError, match="line 2: its picture is damaged"):
+        read_questions(write(tmp_path / "t.tsv", [row(1, base64.b64encode(cut).decode())]))
+    columns = ("index", "image_path", "question", "answer")
+    table = write(tmp_path / "f.tsv", [(1, "a.bin", "?", "Yes")], columns)
+    (tmp_path / "a.bin").write_bytes(whole)
+    read_questions(table)
+    (tmp_path / "a.bin").write_bytes(cut)
+    with pytest.raises(UsageError, match=r"line 2: cannot decode image .*a\.bin"):
+        read_questions(table)
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    columns = ("index", "image_path", "question", "answer")
+    with pytest.raises(UsageError, match=r"a\.png is not a file"):
+        read_questions(write(tmp_path / "t.tsv", [(1, "a.png", "?", "Yes")], columns))
+
+
 def test_missing_columns_are_named(tmp_path):
     with pytest.raises(UsageError, match="no column `question` and no column `image`"):
         read_questions(write(tmp_path / "t.tsv", [(1, "x")], ("index", "text")))
@@ -135,7 +161,7 @@ def test_what_is_not_utf_8_is_named_with_its_line(tmp_path):
 
 
 def test_a_table_of_large_pictures_costs_little_memory(tmp_path):
-    cell = base64.b64encode(b"\x89PNG" + bytes(150_000)).decode()
+    cell = base64.b64encode(b"\x89PNG" + bytes(150_000) + b"IEND\xaeB`\x82").decode()
     path = write(tmp_path / "t.tsv", [row(index, cell) for index in range(100)])
     tracemalloc.start()
     questions = read_questions(path)
