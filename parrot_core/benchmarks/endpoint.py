@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -65,10 +66,15 @@ class Endpoint:
     first_wait: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses what is no web address."""
-        if not self.url.startswith(("http://", "https://")):
+        """Refuses what is no web address, and a key that cannot be sent."""
+        if not _is_web_address(self.url):
             raise UsageError(
                 f"not a web address: {self.url!r}", hint="Write it as http://localhost:8000/v1."
+            )
+        if self.key and not (self.key.isascii() and self.key.isprintable()):
+            raise UsageError(
+                "the key of the endpoint has characters that cannot be sent",
+                hint="Look for line ends and accents in the variable that --key-variable names.",
             )
 
     def chat(
@@ -157,6 +163,16 @@ class Endpoint:
         if self.key:
             text = text.replace(self.key, "[key]")
         return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port
+    except ValueError:  # half an IPv6 address, or a port out of range
+        return False
+    speakable = url.isascii() and url.isprintable() and " " not in url
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and speakable
 
 
 def _hint_on(error: urllib.error.HTTPError) -> str:

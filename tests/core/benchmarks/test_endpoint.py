@@ -140,6 +140,20 @@ def test_nobody_waits_for_a_service_that_hangs_once_something_else_went_wrong(tm
         released.set()
 
 
+@pytest.mark.parametrize(
+    "url", ["localhost:80", "http://", "http://[::1/v1", "http://h:99999/v1", "http://a b/v1"]
+)
+def test_what_is_no_web_address_is_refused_at_once(url):
+    with pytest.raises(UsageError, match="not a web address"):
+        Endpoint(url=url, model="m")
+
+
+def test_a_key_that_no_request_can_hold_is_refused_without_being_shown():
+    with pytest.raises(UsageError, match="cannot be sent") as caught:
+        Endpoint(url="http://localhost/v1", model="m", key="sk-1\nx")
+    assert "sk-1" not in caught.value.problem
+
+
 def judged_table(tmp_path):
     columns = ("index", "image", "question", "caption", "gpt4_ans", "category")
     rows = [

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from parrot_core.benchmarks.forms import detect_form
 from parrot_core.benchmarks.registry import find_tables, get_benchmark
 from parrot_core.benchmarks.tables import read_questions
 from parrot_core.benchmarks.tsv import read_records
@@ -46,7 +47,6 @@ def test_pictures_come_as_they_were_encoded(tmp_path):
 def test_a_short_cell_refers_to_another_row_s_picture(tmp_path):
     questions = read_questions(write(tmp_path / "t.tsv", [row(2, "7"), row(7)]))
     assert questions[0].images[0].load() == picture()
-    assert questions[0].picture == questions[1].picture
 
 
 def test_a_list_of_pictures_is_read_as_literals(tmp_path):
@@ -119,6 +119,36 @@ def test_a_folder_is_no_picture(tmp_path):
 def test_missing_columns_are_named(tmp_path):
     with pytest.raises(UsageError, match="no column `question` and no column `image`"):
         read_questions(write(tmp_path / "t.tsv", [(1, "x")], ("index", "text")))
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    path = write(
+        tmp_path / "t.tsv", [(1, "?", "Yes", "No")], ("index", "question", "answer", "Answer")
+    )
+    with pytest.raises(UsageError, match="two columns `answer`"):
+        read_questions(path, with_pictures=False)
+
+
+def test_options_in_small_letters_are_told(tmp_path):
+    path = write(tmp_path / "t.tsv", [(1, "?", "cat", "A")], ("index", "question", "a", "answer"))
+    with pytest.raises(UsageError, match="options are named by capitals"):
+        read_questions(path, with_pictures=False)
+
+
+@pytest.mark.parametrize("second", [encoded("blue"), "1"], ids=["repeated", "referred to"])
+@pytest.mark.parametrize("with_pictures", [True, False])
+def test_questions_about_one_picture_are_a_pair_whoever_answers(tmp_path, second, with_pictures):
+    columns = ("index", "image", "question", "answer")
+    rows = [
+        (1, encoded("blue"), "Is it a cat?", "Yes"),
+        (2, second, "Is it a dog?", "No"),
+        (3, encoded("red"), "Is it a cat?", "No"),
+        (4, encoded("red") if second != "1" else "3", "Is it a dog?", "Yes"),
+    ]
+    path = write(tmp_path / "t.tsv", rows, columns)
+    questions = read_questions(path, with_pictures=with_pictures)
+    assert questions[0].picture == questions[1].picture != questions[2].picture
+    assert detect_form(questions) == "yes/no pairs"
 
 
 def test_all_faults_are_told_at_once(tmp_path):
