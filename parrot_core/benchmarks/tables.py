@@ -103,8 +103,7 @@ class _Reader:
                 self.faults.append(f"line {record.line}: index {question.index} is there twice")
                 continue
             questions[place] = question
-            if not question.options:  # of these, several may ask about one picture and be a pair
-                self._cells[place] = _identity_of(record.picture)
+            self._cells[place] = _identity_of(record.picture)
             if self.with_pictures:
                 self._keep_picture(place, record)
         return self._with_pictures(questions)
