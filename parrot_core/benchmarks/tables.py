@@ -14,7 +14,7 @@ from parrot_core.languages import LANGUAGES, get_language
 
 _LONGEST_REFERENCE = 64  # characters; no picture is as short as that in base64
 _FAULTS_SHOWN = 5
-_LANGUAGE_SUFFIX = re.compile(r"_([A-Za-z]{2})$")
+_LANGUAGE_SUFFIX = re.compile(r"_([A-Za-z]{2}(?:-[A-Za-z]{2,4})?)$")
 
 
 def read_questions(

@@ -49,6 +49,14 @@ def test_a_short_cell_refers_to_another_row_s_picture(tmp_path):
     assert questions[0].images[0].load() == picture()
 
 
+@pytest.mark.parametrize(
+    ("name", "language"), [("t_cn", "zh"), ("t_zh-tw", "zh-tw"), ("t_pt-BR", "pt"), ("t_xx", "und")]
+)
+def test_the_end_of_a_table_s_name_says_its_language(tmp_path, name, language):
+    (question,) = read_questions(write(tmp_path / f"{name}.tsv", [row(1)]))
+    assert question.language == language
+
+
 def test_a_list_of_pictures_is_read_as_literals(tmp_path):
     cell = str([encoded(), encoded("green")])
     (question,) = read_questions(write(tmp_path / "t.tsv", [row(1, cell)]))
