@@ -203,6 +203,7 @@ def evaluate(
             watched = replace(
                 settings,
                 on_progress=lambda done, of: show(f"{done:,} of {of:,} questions answered"),
+                on_review=lambda done, of: show(f"{done:,} of {of:,} answers rated"),
             )
             try:
                 report = run(task, answerer, scorer=scorer, output=folder, settings=watched)

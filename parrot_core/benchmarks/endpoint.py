@@ -231,17 +231,7 @@ class EndpointAnswerer:
             UsageError: if a prompt has candidates; endpoints do not say how likely they are.
         """
         refuse_candidates(prompts, name=self.endpoint.model)
-        stop = threading.Event()
-        answers: list[Future[str]] = [Future() for _ in prompts]
-        # Not a pool: its threads would be waited for at the end, however long a service hangs.
-        for prompt, answer in zip(prompts, answers, strict=True):
-            ask = partial(self._answer_one, prompt, stop)
-            threading.Thread(target=_fulfil, args=(answer, ask), daemon=True).start()
-        try:
-            for answer in answers:
-                yield answer.result()
-        finally:
-            stop.set()
+        return ask_at_once([partial(self._answer_one, prompt) for prompt in prompts])
 
     def _answer_one(self, prompt: Prompt, stop: threading.Event) -> str:
         content: list[dict[str, Any]] = [
@@ -255,6 +245,24 @@ class EndpointAnswerer:
         except NoWordsError as error:
             _log.warning("%s: %s; it counts as unreadable", prompt.key, error.problem)
             return ""
+
+
+def ask_at_once(requests: Sequence[Callable[[threading.Event], str]]) -> Iterator[str]:
+    """Makes all of some requests at the same time, and yields the answers in their order.
+
+    Args:
+        requests: Each takes an event, which is set once no further attempt is to be made.
+    """
+    stop = threading.Event()
+    answers: list[Future[str]] = [Future() for _ in requests]
+    # Not a pool: its threads would be waited for at the end, however long a service hangs.
+    for answer, ask in zip(answers, requests, strict=True):
+        threading.Thread(target=_fulfil, args=(answer, partial(ask, stop)), daemon=True).start()
+    try:
+        for answer in answers:
+            yield answer.result()
+    finally:
+        stop.set()
 
 
 def _fulfil(promise: Future[str], work: Callable[[], str]) -> None:

@@ -171,12 +171,14 @@ def test_free_answers_are_judged_and_failed_reviews_are_counted_apart(tmp_path):
 
     with service(reply) as (url, requests):
         judge = Judge(endpoint=Endpoint(url=url, model="judge-2024-01-01"))
-        settings = Settings(judge=judge)
+        rated = []
+        settings = Settings(judge=judge, on_review=lambda *done: rated.append(done))
         path = judged_table(tmp_path)
         report = run([path], answerer(url), output=tmp_path / "run", settings=settings)
         asked = len(requests)
         again = run([path], answerer(url), output=tmp_path / "run", settings=settings)
     assert len(requests) == asked  # reviews are kept
+    assert rated == [(2, 2)]
     assert again == report
     assert report.pooled.main.n == 1
     assert report.pooled.points["conv/Relative Score (main)"] == 50.0
