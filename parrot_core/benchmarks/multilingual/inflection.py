@@ -16,6 +16,7 @@ _RUSSIAN_ENDING = re.compile(
     r"(?:ами|ями|ого|его|ому|ему|ыми|ими|ую|юю|ая|яя|ое|ее|ые|ие|ый|ий|ой|ей|ых|их|ым|им|ом|ем|ов|ев|"
     r"ах|ях|ам|ям|ою|ею|а|я|о|е|ы|и|у|ю|ь|й)$"
 )
+_FLEETING_VOWEL = re.compile(r"(?<=..)[ое]([кц])$")
 _RUSSIAN_SINGULAR = ("а", "у", "е")  # cases of what ends in a consonant
 
 _ARABIC = re.compile(r"[\u0621-\u064a]+")
@@ -122,7 +123,13 @@ def _is_russian_form(said: str, wanted: str) -> bool:
     if min(map(len, stems)) < _SHORTEST_STEM:  # what looks like an ending is of the word: дом
         same = said in (wanted, stems[1], *(wanted + case for case in _RUSSIAN_SINGULAR))
         return same and len(said) >= _SHORTEST_STEM
-    return stems[0] == stems[1] or said == stems[1] or stems[0] == wanted
+    same = stems[0] == stems[1] or said == stems[1] or stems[0] == wanted
+    return same or stems[0] in _without_fleeting_vowel(wanted)
+
+
+def _without_fleeting_vowel(word: str) -> set[str]:
+    """Returns the stems of a noun whose last vowel is in its first case alone: молоток, молотка."""
+    return {_FLEETING_VOWEL.sub(rest, word) for rest in (r"\1", r"ь\1")} - {word}
 
 
 def _is_arabic_form(said: str, wanted: str) -> bool:
