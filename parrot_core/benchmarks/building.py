@@ -25,6 +25,7 @@ DROPPED = {
     "no-image": "there is no picture, so the text alone would be asked about",
     "code": "it is about program code, which is English in every language",
     "english-words": "it is about English words, letters or spelling",
+    "no-question": "there is no question",
     "no-answer": "the table does not tell the answer, or it is neither Yes nor No",
     "repeated": "an earlier question asks the same about the same picture",
     "no-pair": "a Yes/No question without its counterpart about the same picture",
@@ -153,6 +154,8 @@ def _reason(question: Question, exclude: Sequence[str]) -> str | None:
         return "category"
     if not question.images:
         return "no-image"
+    if not question.text.strip():
+        return "no-question"
     if question.answer is None or not (question.options or _side(question) in _YES_NO):
         return "no-answer"
     if _CODE.search(text):
@@ -201,6 +204,11 @@ def write_source(selection: Selection, path: Path) -> None:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def table_files(folder: Path, *, name: str, languages: Sequence[str]) -> dict[str, Path]:
+    """Returns where the table of each language is written."""
+    return {language: folder / f"{name}_{language}.tsv" for language in languages}
+
+
 def write_tables(
     selection: Selection, folder: Path, *, name: str, source_language: str, languages: Sequence[str]
 ) -> dict[str, Path]:
@@ -242,9 +250,8 @@ def write_tables(
         for entry in selection.entries
         if all(entry.index in translated for translated in texts.values())
     ]
-    files = {}
+    files = table_files(folder, name=name, languages=list(texts))
     for language, translated in texts.items():
-        files[language] = folder / f"{name}_{language}.tsv"
         _write_table(files[language], common, translated)
     return files
 

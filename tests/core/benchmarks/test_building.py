@@ -47,6 +47,7 @@ def test_items_that_the_paper_rules_out_are_left_out_and_counted(tmp_path: Path)
         choice(2, "What does this Python code print?"),
         choice(3, "Which word rhymes with house?"),
         choice(4, answer=""),
+        choice(9, " "),
         choice(5, image="0"),  # refers to the picture of row 0, but asks something else
         choice(6, "What is beside the tree 0?", image=encoded("red")),
         choice(7, category="ocr"),
@@ -57,6 +58,7 @@ def test_items_that_the_paper_rules_out_are_left_out_and_counted(tmp_path: Path)
         "no-image": 1,
         "code": 1,
         "english-words": 1,
+        "no-question": 1,
         "no-answer": 1,
         "repeated": 1,
         "category": 1,
