@@ -15,7 +15,7 @@ from parrot_cli.data.translation_report import (
 )
 
 if TYPE_CHECKING:
-    from parrot_core.translation.benchmark import Selection
+    from parrot_core.benchmarks.building import Selection
 
 
 @with_options
@@ -42,10 +42,11 @@ def build_benchmark(
     Questions without a picture, about code or about English words are left out, categories are
     balanced, and what remains is translated like training data. Run it again to go on.
     """
-    from parrot_core.translation.benchmark import read_items, select, write_source, write_tables
+    from parrot_core.benchmarks.building import select, write_source, write_tables
+    from parrot_core.benchmarks.registry import read_tables
 
     selection = select(
-        read_items(files),
+        read_tables(dict.fromkeys(files, "en")),
         form=form,
         per_category=per_category,
         exclude=exclude_category or (),
@@ -72,9 +73,10 @@ def build_benchmark(
 
 def _print_selection(selection: "Selection", tables: dict[str, Path], *, as_json: bool) -> None:
     from parrot_cli.output import print_json, print_line, print_table
-    from parrot_core.translation.benchmark import DROPPED, read_items
+    from parrot_core.benchmarks.building import DROPPED
+    from parrot_core.benchmarks.tsv import read_records
 
-    rows = sum(1 for _ in read_items([tables["en"]]))
+    rows = sum(1 for _ in read_records(tables["en"]))
     if as_json:
         print_json(
             {
