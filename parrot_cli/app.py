@@ -17,6 +17,7 @@ from parrot_cli.doctor import doctor
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.output import print_error
+from parrot_cli.program import Program
 from parrot_cli.recipe import app as recipe_app
 from parrot_cli.serve import serve
 from parrot_cli.train import train
@@ -26,7 +27,7 @@ from parrot_core.languages import LANGUAGES_VARIABLE, add_languages
 
 INTERRUPTED = 130
 
-app = typer.Typer(
+app = Program(
     name="parrot",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
