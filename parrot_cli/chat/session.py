@@ -19,7 +19,7 @@ from parrot_cli.chat.right_to_left import AnswerWriter, arrange_lines, terminal_
 from parrot_cli.chat.routing_bar import routing_bar
 from parrot_cli.chat.thumbnails import thumbnail
 from parrot_cli.output import print_error, printable
-from parrot_core.errors import ParrotError
+from parrot_core.errors import ParrotError, UsageError
 from parrot_core.generation import Dialogue, Prompt, Row, Sampling, decode, encode_prompt
 from parrot_core.generation.conversations import written_in
 from parrot_core.languages import LANGUAGES
@@ -104,11 +104,17 @@ class Session:
         self._names: tuple[str | None, ...] | None = None
         self._side = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
-    @property
-    def has_experts(self) -> bool:
-        """Whether the model routes pictures at all."""
+    def check_experts(self) -> None:
+        """Refuses to draw the routing of a model that routes nothing.
+
+        Raises:
+            UsageError: if the model has no experts.
+        """
         model = self._parts[0]
-        return model.experts is not None and bool(model.config.experts_enabled)
+        if model.experts is None or not model.config.experts_enabled:
+            raise UsageError(
+                "this checkpoint has no experts", hint="Stage 1 and models like LLaVA have none."
+            )
 
     def answer(self, question: str, *, quiet: bool = False, again: bool = False) -> Row:
         """Asks the model and writes its answer to stdout as it comes.

@@ -56,7 +56,7 @@ def inspect_experts(
     limit: Annotated[
         int, typer.Option(min=1, help="At most so many questions a language, drawn from all.")
     ] = 200,
-    seed: Annotated[int, typer.Option(help="Of whatever is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of whatever is drawn.")] = 0,
     words: Annotated[
         bool, typer.Option("--words", help="Which words pulled the router (Eq. 2).")
     ] = False,
