@@ -107,6 +107,13 @@ def inspect_experts(
             "--ablate scores answers, and the built-in questions have none",
             hint="Give --data with answers: training samples or a benchmark's tables.",
         )
+    if image_root is not None and not data:
+        raise UsageError(
+            "--image-root is where the images of samples lie, and there are none",
+            hint="Give samples with --data, or pictures with --image.",
+        )
+    if full and not as_json:
+        raise UsageError("--full says more in JSON", hint="Give --json, too.")
     if output is None and (tsne or over_training is not None):
         output = DRAWINGS
     if over_training is not None:

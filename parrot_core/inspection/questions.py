@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from parrot_core.benchmarks.base import Question
 from parrot_core.benchmarks.prompts import build_prompts
 from parrot_core.benchmarks.runner import Settings, Task, load_task
+from parrot_core.data.broken import with_place
 from parrot_core.data.collate import as_messages
-from parrot_core.data.images import load_image, open_image
+from parrot_core.data.images import ImageError, load_image, open_image
 from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample, read_samples
 from parrot_core.errors import UsageError
 from parrot_core.generation import Conversation, ask
@@ -154,7 +155,7 @@ def _language_of(sample: Sample, candidates: Sequence[str]) -> str | None:
     try:
         return get_language(sample.language).code
     except UsageError as error:
-        raise UsageError(f"{sample.origin}: {error.problem}", hint=error.hint) from error
+        raise with_place(sample.origin, error) from error
 
 
 def _asked_as(question: Question, task: Task) -> Asked:
@@ -174,7 +175,10 @@ def _asked_as(question: Question, task: Task) -> Asked:
 def _asked_of(sample: Sample, root: Path) -> Asked:
     messages = as_messages(sample)
     answers = (messages.pop()["content"],) if messages[-1]["role"] == "assistant" else ()
-    images = tuple(load_image(image, root=root) for image in sample.images)
+    try:
+        images = tuple(load_image(image, root=root) for image in sample.images)
+    except ImageError as error:
+        raise with_place(sample.origin, error) from error
     return Asked(messages=messages, images=images, answers=answers)
 
 

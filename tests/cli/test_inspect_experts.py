@@ -240,6 +240,8 @@ def test_a_log_is_drawn_without_any_checkpoint(inspect_experts, tmp_path):
         (["--over-training", "run"], "--over-training and --model exclude", 2),
         (["--compare", "a", "b"], "--compare and --model exclude", 2),
         (["--ablate"], "--ablate scores answers", 2),
+        (["--image-root", "."], "--image-root is where the images of samples lie", 2),
+        (["--full"], "--full says more in JSON", 2),
         (["--dtype", "float99"], "unknown precision 'float99'", 2),
         (["--device", "nowhere"], "no device is called 'nowhere'", 2),
         (["--lang", "xx"], "unknown language 'xx'", 2),

@@ -73,6 +73,13 @@ def test_other_spellings_of_a_language_count_and_unknown_ones_are_named(tmp_path
         data_conversations([samples([("xx", "<image>\n?", "?")])], root=tmp_path, limit=5)
 
 
+def test_a_picture_that_is_not_there_is_named_with_its_sample(tmp_path, samples):
+    path = samples([("en", "<image>\nWhat?", "A cat")])
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UsageError, match=r"samples\.json.*: no such image"):
+        data_conversations([path], root=tmp_path / "elsewhere")
+
+
 def test_samples_are_drawn_from_the_whole_file_by_the_seed(tmp_path, samples):
     path = samples([("en", "<image>\nWhat?", str(number)) for number in range(200)])
 
