@@ -125,11 +125,13 @@ def _answer(session: "Session", questions: list[str], *, as_json: bool) -> None:
     from parrot_cli.chat.transcript import newest
 
     replies = []
-    for question in questions:
-        reply = session.answer(question, quiet=as_json)
-        routing = newest(reply.routing)
-        replies.append(
-            {"answer": reply.text, "language": session.settings.language, "routing": routing}
-        )
-    if as_json:
-        print_json(replies[0] if len(replies) == 1 else replies)
+    try:
+        for question in questions:
+            reply = session.answer(question, quiet=as_json)
+            routing = newest(reply.routing)
+            replies.append(
+                {"answer": reply.text, "language": session.settings.language, "routing": routing}
+            )
+    finally:  # an error or Ctrl-C at a later question loses no answer to the earlier ones
+        if as_json and replies:
+            print_json(replies if len(questions) > 1 else replies[0])

@@ -60,6 +60,14 @@ def test_several_questions_are_one_conversation_and_a_list_in_json(run, parrot, 
     assert run(*asked).out.splitlines() == [one.text, two.text]
 
 
+def test_a_question_that_fails_loses_no_earlier_answer(run):
+    asked = ["--max-tokens", "3", "--prompt", "What?"]
+    result = run(*asked, "--prompt", "long " * 200, "--prompt", "Sure?", "--json")
+    assert result.code == 2
+    assert "the model takes 512" in result.err
+    assert json.loads(result.out) == [json.loads(run(*asked, "--json").out)]
+
+
 def test_without_a_picture_there_is_no_routing(run):
     result = run("--prompt", "What?", "--max-tokens", "3", "--json")
     assert json.loads(result.out)["routing"] is None
