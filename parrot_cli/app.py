@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from parrot_cli.doctor import doctor
 from parrot_cli.eval import app as eval_app
 from parrot_cli.inspect_experts import inspect_experts
 from parrot_cli.output import print_error
+from parrot_cli.program import Program
 from parrot_cli.recipe import app as recipe_app
 from parrot_cli.serve import serve
 from parrot_cli.train import train
@@ -26,7 +28,7 @@ from parrot_core.languages import LANGUAGES_VARIABLE, add_languages
 
 INTERRUPTED = 130
 
-app = typer.Typer(
+app = Program(
     name="parrot",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -86,8 +88,22 @@ def parrot(
         os.environ[LANGUAGES_VARIABLE] = str(languages.resolve())  # for processes that it starts
 
 
+def _mend_streams() -> None:
+    """Makes streams that were closed empty ones, and no text an error of its encoding."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - for good
+            setattr(sys, name, nothing)
+    # Bytes that are no text are refused where they are read, characters that a terminal lacks are
+    # spelled out: on stderr Python does so by itself.
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
 def main() -> None:
     """Runs the program and exits: 0 fine, 1 findings, 2 usage, 3 missing, 4 remote, 130 stopped."""
+    _mend_streams()
     debug = "--debug" in sys.argv[1:]
     # Threads that spin while they wait starve each other on a busy machine; read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

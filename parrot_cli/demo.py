@@ -195,10 +195,10 @@ def _inspect(checkpoint: Path, output: Path) -> dict[str, Any]:
     """Routes the naming questions of every language, which training never saw."""
     from parrot_cli.inspect_experts.files import save_inspection
     from parrot_core.generation import load_for_use
-    from parrot_core.inspection import benchmark_conversations, inspect
+    from parrot_core.inspection import data_conversations, inspect
 
     tables = sorted((output / "data" / "benchmarks").glob("emoji_naming_*.tsv"))
-    found = inspect(*load_for_use(checkpoint), benchmark_conversations(tables))
+    found = inspect(*load_for_use(checkpoint), data_conversations(tables))
     save_inspection(found, output)
     return {"routing": found.means, "language_told_by_routing": found.language_told}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from parrot_cli.output import print_json, print_line, print_table
+from parrot_cli.program import Program
 from parrot_core.errors import MissingError, ParrotError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path("recipes")
 
-app = typer.Typer(no_args_is_help=True, help="List, show and check recipes.")
+app = Program(no_args_is_help=True, help="List, show and check recipes.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Overrides = Annotated[

@@ -13,7 +13,6 @@ from parrot_cli.output import loading, note
 from parrot_core.errors import UsageError
 
 KEY_VARIABLE = "PARROT_API_KEY"
-_CONNECTIONS_BESIDE = 64  # open connections beyond the requests that are answered or wait
 
 
 def serve(
@@ -60,13 +59,12 @@ def serve(
     listening = _listen(host, port)
     checkpoint = choose_checkpoint(model)
     with loading(checkpoint):
-        import uvicorn
-
         from parrot_core.data.remote_images import FetchLimits
         from parrot_core.generation import load_for_use
         from parrot_core.serving.app import LOOPBACK, ServingSettings, make_app
         from parrot_core.serving.engine import Engine
         from parrot_core.serving.expert_names import find_expert_names
+        from parrot_core.serving.server import Server
 
         parts = load_for_use(checkpoint, device=device, dtype=dtype, four_bit=load_in_4bit)
         settings = ServingSettings(
@@ -79,21 +77,14 @@ def serve(
             fetch=FetchLimits(private_networks=allow_private_network),
             experts=find_expert_names(*parts),
         )
-        app = make_app(Engine(parts, batch_size=batch_size, most_waiting=max_waiting), settings)
+        engine = Engine(parts, batch_size=batch_size, most_waiting=max_waiting)
+        server = Server(make_app(engine, settings), engine)
     place = f"[{host}]" if ":" in host else host
     note(
         f"{settings.name} is served at http://{place}:{listening.getsockname()[1]}/v1 "
         f"(a page to try it at /{', a key is needed' if key else ''}); Ctrl-C ends it"
     )
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_level="warning",
-        limit_concurrency=batch_size + max_waiting + _CONNECTIONS_BESIDE,
-        timeout_graceful_shutdown=5,
-        server_header=False,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(sockets=[listening])
 
 
 def is_loopback(host: str) -> bool:

@@ -44,7 +44,10 @@ def chat(
         float, typer.Option(min=0.0, max=5.0, help="0 takes the most probable words.")
     ] = 0.0,
     seed: Annotated[
-        int | None, typer.Option(help="Of the draws above temperature 0.", show_default="drawn")
+        int | None,
+        typer.Option(
+            min=0, max=2**63 - 1, help="Of the draws above temperature 0.", show_default="drawn"
+        ),
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 512,
     experts: Annotated[
@@ -72,6 +75,8 @@ def chat(
     language = get_language(lang).code
     if as_json and not prompt:
         raise UsageError("--json needs --prompt", hint="Give the question with --prompt.")
+    if not all(question.strip() for question in prompt or ()):
+        raise UsageError("a --prompt is empty", hint="Give a question, or leave --prompt out.")
     if right_to_left not in MODES:
         raise UsageError(
             f"--right-to-left {right_to_left!r} is unknown", hint=f"Give one of {', '.join(MODES)}."
@@ -105,6 +110,8 @@ def chat(
         limits=limits,
         protocol=protocol,
     )
+    if experts:
+        session.check_experts()
     session.dialogue.system = system
     if picture is not None:
         session.dialogue.show(picture[1], name=picture[0])
@@ -118,11 +125,13 @@ def _answer(session: "Session", questions: list[str], *, as_json: bool) -> None:
     from parrot_cli.chat.transcript import newest
 
     replies = []
-    for question in questions:
-        reply = session.answer(question, quiet=as_json)
-        routing = newest(reply.routing)
-        replies.append(
-            {"answer": reply.text, "language": session.settings.language, "routing": routing}
-        )
-    if as_json:
-        print_json(replies[0] if len(replies) == 1 else replies)
+    try:
+        for question in questions:
+            reply = session.answer(question, quiet=as_json)
+            routing = newest(reply.routing)
+            replies.append(
+                {"answer": reply.text, "language": session.settings.language, "routing": routing}
+            )
+    finally:  # an error or Ctrl-C at a later question loses no answer to the earlier ones
+        if as_json and replies:
+            print_json(replies if len(questions) > 1 else replies[0])

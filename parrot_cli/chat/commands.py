@@ -25,6 +25,8 @@ _HELP = {
     "/quit": "leave, as Ctrl-D does",
 }
 
+_ALONE = frozenset(usage for usage in _HELP if " " not in usage)
+
 
 class Commands:
     """The commands of a session."""
@@ -59,15 +61,17 @@ class Commands:
             UsageError: for a command that there is not, with the nearest.
             ParrotError: as the command has it.
         """
-        name, _, argument = text.partition(" ")
-        name = name.strip()
+        name, *rest = text.split(maxsplit=1)
+        argument = "".join(rest)
         if name in ("/quit", "/exit"):
             return False
         if name not in self._known:
             near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
             did = f"Did you mean {near[0]}? " if near else ""
             raise UsageError(f"no command {name}", hint=f"{did}/help lists them.")
-        self._known[name](argument.strip())
+        if argument and name in _ALONE:
+            raise UsageError(f"{name} takes nothing after it", hint="/help lists the commands.")
+        self._known[name](argument)
         return True
 
     def _image(self, source: str) -> None:
@@ -90,10 +94,7 @@ class Commands:
 
     def _experts(self, _: str) -> None:
         session = self._session
-        if not session.has_experts:
-            raise UsageError(
-                "this checkpoint has no experts", hint="Stage 1 and models like LLaVA have none."
-            )
+        session.check_experts()
         session.settings.experts = not session.settings.experts
         if not session.settings.experts:
             session.hint("routing is not drawn any more")

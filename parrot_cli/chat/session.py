@@ -2,10 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from prompt_toolkit.utils import is_dumb_terminal
 from rich.console import Console
@@ -21,8 +19,8 @@ from parrot_cli.chat.right_to_left import AnswerWriter, arrange_lines, terminal_
 from parrot_cli.chat.routing_bar import routing_bar
 from parrot_cli.chat.thumbnails import thumbnail
 from parrot_cli.output import print_error, printable
-from parrot_core.errors import ParrotError
-from parrot_core.generation import Dialogue, LiveAnswer, Sampling, stream
+from parrot_core.errors import ParrotError, UsageError
+from parrot_core.generation import Dialogue, Prompt, Row, Sampling, decode, encode_prompt
 from parrot_core.generation.conversations import written_in
 from parrot_core.languages import LANGUAGES
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
@@ -54,6 +52,29 @@ class Settings:
     right_to_left: str = "auto"
 
 
+class _WrittenAnswer(Row):
+    """An answer that is written as it comes, in the thread that generates it.
+
+    Ctrl-C therefore stops it at once, wherever the generation is.
+    """
+
+    def __init__(
+        self,
+        prompt: Prompt,
+        *,
+        writer: AnswerWriter | None,
+        max_new_tokens: int,
+        sampling: Sampling,
+    ) -> None:
+        super().__init__(prompt, max_new_tokens=max_new_tokens, sampling=sampling)
+        self._writer = writer
+
+    def on_text(self, piece: str) -> None:
+        """Writes a piece, before the next token is begun."""
+        if self._writer is not None:
+            self._writer.write(piece)
+
+
 class Session:
     """A model, what was said so far, and how it is shown.
 
@@ -83,13 +104,19 @@ class Session:
         self._names: tuple[str | None, ...] | None = None
         self._side = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
-    @property
-    def has_experts(self) -> bool:
-        """Whether the model routes pictures at all."""
-        model = self._parts[0]
-        return model.experts is not None and bool(model.config.experts_enabled)
+    def check_experts(self) -> None:
+        """Refuses to draw the routing of a model that routes nothing.
 
-    def answer(self, question: str, *, quiet: bool = False, again: bool = False) -> LiveAnswer:
+        Raises:
+            UsageError: if the model has no experts.
+        """
+        model = self._parts[0]
+        if model.experts is None or not model.config.experts_enabled:
+            raise UsageError(
+                "this checkpoint has no experts", hint="Stage 1 and models like LLaVA have none."
+            )
+
+    def answer(self, question: str, *, quiet: bool = False, again: bool = False) -> Row:
         """Asks the model and writes its answer to stdout as it comes.
 
         Args:
@@ -103,29 +130,25 @@ class Session:
         """
         settings = self.settings
         warm = settings.temperature or (_ANOTHER_TRY if again else 0.0)
-        live = stream(
-            *self._parts,
-            self.dialogue.put(question, language=settings.language),
+        writer = None if quiet else self._writer()
+        asked = self.dialogue.put(question, language=settings.language)
+        live = _WrittenAnswer(
+            encode_prompt(*self._parts, asked),
+            writer=writer,
             max_new_tokens=settings.max_tokens,
             sampling=Sampling(temperature=warm, seed=None if again else settings.seed),
         )
         interrupted = False
-        writer = self._writer()
         try:
-            with (
-                keys_unseen(),
-                closing(cast(Generator[str, None, None], iter(live))) as pieces,
-            ):
-                for piece in pieces:
-                    if not quiet:
-                        writer.write(piece)
+            with keys_unseen():
+                decode(*self._parts, [live])
         except KeyboardInterrupt:
             interrupted = True
             raise
         finally:
-            if not quiet:
+            if writer is not None:
                 writer.end()
-            if live.ended is not None:
+            if interrupted or live.ended is not None:
                 self.dialogue.keep(
                     question,
                     language=settings.language,
@@ -212,7 +235,7 @@ class Session:
             width=lambda: shutil.get_terminal_size().columns,
         )
 
-    def _remark(self, live: LiveAnswer, *, quiet: bool) -> None:
+    def _remark(self, live: Row, *, quiet: bool) -> None:
         """Says what is not as it should be with an answer, and draws its routing if wanted."""
         wanted = self.settings.language
         spoken = written_in(live.text, wanted)

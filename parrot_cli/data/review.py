@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True)
+from parrot_cli.program import Program
+
+app = Program(no_args_is_help=True)
 
 _Job = Annotated[Path, typer.Argument(metavar="DIR", help="The --out of `parrot data translate`.")]
 

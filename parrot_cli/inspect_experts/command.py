@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DRAWINGS = Path("inspection")
 """Where pictures go that were asked for without saying where."""
 
+DATA_FORMATS = (".tsv", ".json", ".jsonl")
+"""Ends of the files that count in a folder of data."""
+
 
 def inspect_experts(
     *,
@@ -29,10 +32,10 @@ def inspect_experts(
         typer.Option(help="The checkpoint.", show_default="the newest below runs/"),
     ] = None,
     data: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             help="Samples with a `language` (JSON, JSONL), a benchmark's TSV, or a folder of "
-            "those.",
+            "those; may be repeated.",
             show_default="built-in questions",
         ),
     ] = None,
@@ -41,7 +44,11 @@ def inspect_experts(
         typer.Option(help="Folder of the images of samples.", show_default="the file's"),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="Ask the built-in questions about this picture.")
+        list[Path] | None,
+        typer.Option(
+            help="Ask the built-in questions about this picture; may be repeated.",
+            show_default="drawn shapes",
+        ),
     ] = None,
     lang: Annotated[
         str, typer.Option(help="Languages, for instance tr,ar, or all that the data have.")
@@ -49,7 +56,7 @@ def inspect_experts(
     limit: Annotated[
         int, typer.Option(min=1, help="At most so many questions a language, drawn from all.")
     ] = 200,
-    seed: Annotated[int, typer.Option(help="Of whatever is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of whatever is drawn.")] = 0,
     words: Annotated[
         bool, typer.Option("--words", help="Which words pulled the router (Eq. 2).")
     ] = False,
@@ -95,11 +102,18 @@ def inspect_experts(
         {"--over-training": over_training, "--compare": compare, "--tsne": tsne or None},
         {"--over-training": over_training, "--data": data, "--image": image},
     )
-    if ablate and data is None:
+    if ablate and not data:
         raise UsageError(
             "--ablate scores answers, and the built-in questions have none",
             hint="Give --data with answers: training samples or a benchmark's tables.",
         )
+    if image_root is not None and not data:
+        raise UsageError(
+            "--image-root is where the images of samples lie, and there are none",
+            hint="Give samples with --data, or pictures with --image.",
+        )
+    if full and not as_json:
+        raise UsageError("--full says more in JSON", hint="Give --json, too.")
     if output is None and (tsne or over_training is not None):
         output = DRAWINGS
     if over_training is not None:
@@ -111,7 +125,7 @@ def inspect_experts(
     if output is not None:
         files.open_folder(output)
     with library_output_to_stderr():
-        questions = _questions(data, image_root, image, wanted, limit=limit, seed=seed)
+        questions = _questions(data or [], image_root, image or [], wanted, limit=limit, seed=seed)
     models = (_load(checkpoint, device=device, dtype=dtype) for checkpoint in checkpoints)
     if compare is not None:
         _compare(checkpoints, models, questions, output, as_json=as_json)
@@ -232,9 +246,9 @@ def _compare(
 
 
 def _questions(
-    data: Path | None,
+    data: Sequence[Path],
     image_root: Path | None,
-    image: Path | None,
+    images: Sequence[Path],
     languages: list[str] | None,
     *,
     limit: int,
@@ -243,17 +257,22 @@ def _questions(
     from parrot_core import inspection
     from parrot_core.data.images import open_image
 
-    if data is None:
-        pictures = None if image is None else [open_image(image)]
+    if not data:
+        pictures = [open_image(image) for image in images]
         return inspection.built_in_conversations(languages or PAPER_LANGUAGES, pictures=pictures)
-    if data.is_dir() or data.suffix == ".tsv":
-        tables = sorted(data.glob("*.tsv")) if data.is_dir() else [data]
-        if not tables:
-            raise MissingError(f"no TSV file in {data}", hint="Name a table, or its folder.")
-        return inspection.benchmark_conversations(
-            tables, languages=languages, limit=limit, seed=seed
-        )
-    root = image_root or data.parent
-    return inspection.sample_conversations(
-        data, root=root, languages=languages, limit=limit, seed=seed
+    files = [file for path in data for file in _files_of(path)]
+    return inspection.data_conversations(
+        files, root=image_root, languages=languages, limit=limit, seed=seed
     )
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The data of a folder, or the file itself."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix in DATA_FORMATS)
+    if not found:
+        raise MissingError(
+            f"no data in {path}", hint=f"Name a folder of files {', '.join(DATA_FORMATS)}."
+        )
+    return found

@@ -20,7 +20,7 @@ from parrot_core.data.faults import (
 )
 from parrot_core.data.images import ImageError, load_image
 from parrot_core.data.records import Record, scan_records
-from parrot_core.data.samples import IMAGE_PLACEHOLDER
+from parrot_core.data.samples import IMAGE_PLACEHOLDER, is_unicode
 from parrot_core.errors import MissingError, UsageError
 
 _CHUNK = 64  # records that a worker process takes at once
@@ -132,7 +132,7 @@ def check_record(
         found = _image_fault(path, root)
         if found is not None:
             faults.append(fault_of(record, f"{found[0]}-image", found[1]))
-    if length is not None:
+    if length is not None and is_unicode("".join(texts)):  # half a character has no tokens
         tokens = _count_tokens(texts, length) + (len(images) * length.image_tokens)
         if tokens > length.tokens:
             message = f"{tokens} tokens, more than {length.tokens}"

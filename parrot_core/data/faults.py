@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from parrot_core.data.records import Record
-from parrot_core.data.samples import IMAGE_PLACEHOLDER, ROLES
+from parrot_core.data.samples import IMAGE_PLACEHOLDER, ROLES, is_unicode
 from parrot_core.languages import LANGUAGES
 
 KINDS = {
@@ -19,7 +19,7 @@ KINDS = {
     "placeholder-count": f"there are more or fewer {IMAGE_PLACEHOLDER} than images",
     "placeholder-in-answer": f"{IMAGE_PLACEHOLDER} stands in a turn that is not the human's",
     "missing-image": "an image's file is not there",
-    "unreadable-image": "an image's file is not a picture, or damaged",
+    "unreadable-image": "an image's file is not a picture, damaged, or too small",
     "truncated-image": "an image's file ends too early",
     "oversized-image": "an image is too large to decode safely",
     "outside-image": "an image's path leaves the image root",
@@ -82,7 +82,7 @@ def record_faults(record: Record) -> list[Fault]:
         message = f"{placeholders} {IMAGE_PLACEHOLDER} for {images} images"
         faults.append(fault_of(record, "placeholder-count", message))
     texts = [str(record.value.get("id")), *record_images(record), *record_texts(record)]
-    if not _is_unicode("".join(texts)):
+    if not is_unicode("".join(texts)):
         message = "half a character in a text: a \\ud800 to \\udfff without its other half"
         faults.append(fault_of(record, "not-unicode", message))
     language = record.value.get("language")
@@ -114,14 +114,6 @@ def _is_image(image: object) -> bool:
     if isinstance(image, list):
         return all(isinstance(path, str) for path in image)
     return image is None or isinstance(image, str)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_turns(record: Record, faults: list[Fault]) -> int:

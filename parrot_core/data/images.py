@@ -23,6 +23,9 @@ MAX_PIXELS = 89_478_485
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Bytes of the largest picture file that is opened."""
 
+MIN_SIDE = 2
+"""Pixels of the shortest side that a picture may have: of fewer no encoder makes anything."""
+
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's readers that are used. Left out are those that start another program (EPS) and those
 that nobody's data needs, each of which would be one more parser for hostile files."""
@@ -198,6 +201,11 @@ def _identify(data: bytes, *, name: str) -> Image.Image:
         ) from error
     if image.width * image.height > MAX_PIXELS:
         raise _oversized(name, f"({image.width} × {image.height} pixels)")
+    if min(image.size) < MIN_SIDE:
+        raise ImageError(
+            f"image {name} has {image.width} × {image.height} pixels: too small to show anything",
+            hint=f"Give pictures of at least {MIN_SIDE} pixels a side.",
+        )
     return image
 
 

@@ -92,6 +92,15 @@ def parse_sample(record: object, *, origin: str) -> Sample:
         ) from error
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text has whole characters only; JSON can spell one half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parse(record: object, *, origin: str) -> Sample:
     if not isinstance(record, Mapping):
         raise TypeError(f"a sample is an object, not {type(record).__name__}")
@@ -104,6 +113,8 @@ def _parse(record: object, *, origin: str) -> Sample:
             raise ValueError(f"unknown role {role!r} (known: {', '.join(ROLES)})")
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"an empty {role} turn")
+        if not is_unicode(text):
+            raise ValueError(f"half a character in a {role} turn")
         turns.append(Turn(role=role, text=text))
     if not turns:
         raise ValueError("no conversations")

@@ -6,14 +6,12 @@ from parrot_core.generation.decoding import Row, Sampling, decode
 from parrot_core.generation.dialogue import Dialogue, Turn
 from parrot_core.generation.loading import load_for_use
 from parrot_core.generation.prompts import Prompt, encode_prompt
-from parrot_core.generation.streaming import LiveAnswer, stream
 from parrot_core.generation.weighing import weigh
 
 __all__ = [
     "Answer",
     "Conversation",
     "Dialogue",
-    "LiveAnswer",
     "Prompt",
     "Row",
     "Sampling",
@@ -24,6 +22,5 @@ __all__ = [
     "encode_prompt",
     "load_for_use",
     "routing",
-    "stream",
     "weigh",
 ]

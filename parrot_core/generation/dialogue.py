@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from parrot_core.data.collate import Messages
+from parrot_core.data.samples import IMAGE_PLACEHOLDER
+from parrot_core.errors import UsageError
 from parrot_core.generation.conversations import Conversation, ask
 
 Weights = tuple[float, ...]
@@ -51,7 +53,16 @@ class Dialogue:
         self.waiting = ((name, picture),)
 
     def put(self, question: str, *, language: str) -> Conversation:
-        """Returns the whole conversation with a new question at its end; keeps nothing yet."""
+        """Returns the whole conversation with a new question at its end; keeps nothing yet.
+
+        Raises:
+            UsageError: if what stands for a picture is in the words.
+        """
+        if IMAGE_PLACEHOLDER in question or IMAGE_PLACEHOLDER in self.system:
+            raise UsageError(
+                f"{IMAGE_PLACEHOLDER} stands for a picture and is no ordinary text",
+                hint="Leave it out: the model is shown the picture by itself.",
+            )
         history: Messages = []
         if self.system:
             history.append({"role": "system", "content": self.system})

@@ -25,10 +25,9 @@ from parrot_core.inspection.measures import (
 from parrot_core.inspection.over_training import LoggedRouting, read_routing_log
 from parrot_core.inspection.questions import (
     Asked,
-    benchmark_conversations,
     built_in_conversations,
+    data_conversations,
     in_table_order,
-    sample_conversations,
 )
 from parrot_core.inspection.report import (
     Inspection,
@@ -68,11 +67,11 @@ __all__ = [
     "TokenWatcher",
     "WordWatcher",
     "ablate",
-    "benchmark_conversations",
     "built_in_conversations",
     "closeness",
     "compare",
     "comparison_as_json",
+    "data_conversations",
     "entropy",
     "expert_usage",
     "find_warnings",
@@ -88,7 +87,6 @@ __all__ = [
     "pair_experts",
     "read_routing_log",
     "routing_by_language",
-    "sample_conversations",
     "summarise",
     "words_of_tokens",
 ]

@@ -1,8 +1,9 @@
 """What a model is asked while it is watched: built-in questions, a benchmark's, or samples."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -11,8 +12,9 @@ from PIL import Image, ImageDraw
 from parrot_core.benchmarks.base import Question
 from parrot_core.benchmarks.prompts import build_prompts
 from parrot_core.benchmarks.runner import Settings, Task, load_task
+from parrot_core.data.broken import with_place
 from parrot_core.data.collate import as_messages
-from parrot_core.data.images import load_image, open_image
+from parrot_core.data.images import ImageError, load_image, open_image
 from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample, read_samples
 from parrot_core.errors import UsageError
 from parrot_core.generation import Conversation, ask
@@ -60,93 +62,62 @@ def built_in_conversations(
     return conversations
 
 
-def benchmark_conversations(
-    tables: Sequence[Path],
+def data_conversations(
+    files: Iterable[Path],
     *,
+    root: Path | None = None,
     languages: Sequence[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> dict[str, list[Asked]]:
-    """The questions of benchmark tables, put as an evaluation would put them, by language.
+    """The questions of data that have images, by language, put as training or evaluation does.
 
     Args:
-        tables: TSV files, of one benchmark or several.
-        languages: Codes; None is all there are.
-        limit: At most so many questions of a language, drawn from all of them.
+        files: Benchmark tables (TSV), and samples (JSON, JSONL). The language of a sample is the
+            one that it states, or else the one that the user's first turn is recognisably in;
+            samples of which neither says it are passed over.
+        root: Folder of the samples' images; None is each file's own.
+        languages: Codes; None is all that there are.
+        limit: At most so many questions of a language, drawn from all files together.
         seed: Of the drawing.
 
     Raises:
-        UsageError: if a language has no question with an image.
+        UsageError: if a language has none, or there is none at all.
     """
-    drawers: dict[str, _Drawer[tuple[Question, Task]]] = {
+    drawers: dict[str, _Drawer[Callable[[], Asked]]] = {
         code: _Drawer(limit, seed) for code in languages or ()
     }
-    for table in tables:
-        task = load_task([table], languages=None, settings=Settings(), to_be_scored=False)
-        for question in task.questions:
-            if question.images and (languages is None or question.language in drawers):
-                drawers.setdefault(question.language, _Drawer(limit, seed)).add((question, task))
-    found = {
-        language: [_asked_as(question, task) for question, task in drawer.drawn()]
-        for language, drawer in drawers.items()
-    }
-    source = ", ".join(str(table) for table in tables)
-    return _checked(found, source=source, ordered=languages is not None)
-
-
-def sample_conversations(
-    path: Path,
-    *,
-    root: Path,
-    languages: Sequence[str] | None = None,
-    limit: int,
-    seed: int = 0,
-) -> dict[str, list[Asked]]:
-    """The samples of a training file that have images, by language.
-
-    The language is the one that a sample states, or else the one that the user's first turn is
-    recognisably in; samples of which neither says it are passed over.
-
-    Args:
-        path: JSON or JSONL.
-        root: Folder of the images.
-        languages: Codes; None is all that there are.
-        limit: At most so many samples of a language, drawn from all of them.
-        seed: Of the drawing.
-
-    Raises:
-        UsageError: if a language has none.
-    """
-    drawers: dict[str, _Drawer[Sample]] = {code: _Drawer(limit, seed) for code in languages or ()}
-    for sample in read_samples(path):
-        language = _language_of(sample, languages or PAPER_LANGUAGES) if sample.images else None
-        if language is None or (languages is not None and language not in drawers):
-            continue
-        drawers.setdefault(language, _Drawer(limit, seed)).add(sample)
-    found = {
-        language: [_asked_of(sample, root) for sample in drawer.drawn()]
-        for language, drawer in drawers.items()
-    }
-    return _checked(found, source=str(path), ordered=languages is not None)
-
-
-def _checked(
-    found: dict[str, list[Asked]], *, source: str, ordered: bool
-) -> dict[str, list[Asked]]:
-    """Languages in the order asked for, or else in that of their table, the paper's first.
-
-    Raises:
-        UsageError: if one has nothing, or there is none.
-    """
-    empty = [language for language, chats in found.items() if not chats]
-    if empty or not found:
+    files = list(files)
+    for path in files:
+        found = _of_table(path) if path.suffix == ".tsv" else _of_samples(path, root, languages)
+        for language, make in found:
+            if languages is None or language in drawers:
+                drawers.setdefault(language, _Drawer(limit, seed)).add(make)
+    drawn = {code: [make() for make in drawer.drawn()] for code, drawer in drawers.items()}
+    empty = [language for language, chats in drawn.items() if not chats]
+    if empty or not drawn:
         raise UsageError(
-            f"{source}: nothing with an image in {', '.join(empty) or 'any known language'}",
+            f"{', '.join(map(str, files))}: nothing with an image in "
+            f"{', '.join(empty) or 'any known language'}",
             hint="Name the languages that the data have with --lang.",
         )
-    if ordered:
-        return found
-    return {code: found[code] for code in in_table_order(found)}
+    return drawn if languages is not None else {code: drawn[code] for code in in_table_order(drawn)}
+
+
+def _of_table(path: Path) -> Iterator[tuple[str, Callable[[], Asked]]]:
+    task = load_task([path], languages=None, settings=Settings(), to_be_scored=False)
+    for question in task.questions:
+        if question.images:
+            yield question.language, partial(_asked_as, question, task)
+
+
+def _of_samples(
+    path: Path, root: Path | None, languages: Sequence[str] | None
+) -> Iterator[tuple[str, Callable[[], Asked]]]:
+    for sample in read_samples(path):
+        language = _language_of(sample, languages or PAPER_LANGUAGES) if sample.images else None
+        if language is not None:
+            yield language, partial(_asked_of, sample, root or path.parent)
 
 
 def in_table_order(codes: Iterable[str]) -> list[str]:
@@ -184,7 +155,7 @@ def _language_of(sample: Sample, candidates: Sequence[str]) -> str | None:
     try:
         return get_language(sample.language).code
     except UsageError as error:
-        raise UsageError(f"{sample.origin}: {error.problem}", hint=error.hint) from error
+        raise with_place(sample.origin, error) from error
 
 
 def _asked_as(question: Question, task: Task) -> Asked:
@@ -204,7 +175,10 @@ def _asked_as(question: Question, task: Task) -> Asked:
 def _asked_of(sample: Sample, root: Path) -> Asked:
     messages = as_messages(sample)
     answers = (messages.pop()["content"],) if messages[-1]["role"] == "assistant" else ()
-    images = tuple(load_image(image, root=root) for image in sample.images)
+    try:
+        images = tuple(load_image(image, root=root) for image in sample.images)
+    except ImageError as error:
+        raise with_place(sample.origin, error) from error
     return Asked(messages=messages, images=images, answers=answers)
 
 

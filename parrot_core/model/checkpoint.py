@@ -60,7 +60,7 @@ def load_parrot(
     }
     options = {name: value for name, value in options.items() if value is not None}
     config, _ = load_part(PreTrainedConfig.get_config_dict, source)
-    kind = config.get("model_type")
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if kind == ParrotForConditionalGeneration.config_class.model_type:
         model = _load(source, source, **options)
         return model.eval(), load_part(AutoProcessor.from_pretrained, source, backend="pil")

@@ -90,6 +90,13 @@ def check_conversation(messages: Sequence[Mapping[str, str]], *, place: str) -> 
                 f"{place}, message {number}: content is a {type(content).__name__}, not text",
                 hint="Write <image> where an image goes.",
             )
+        try:
+            content.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{place}, message {number}: {content[error.start]!r} is no character",
+                hint="Write it in UTF-8, and see that the terminal or the file is in it.",
+            ) from error
 
 
 def _render(

@@ -12,11 +12,12 @@ from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
 
 _log = logging.getLogger(__name__)
 
+_STOPS = "the server stops"
 _GATHER_SECONDS = 0.03  # for which a batch waits for requests whose pictures are being prepared
 
 
 class BusyError(ParrotError):
-    """More requests are waiting than may."""
+    """No answer can be given now: more requests are waiting than may, or the server stops."""
 
 
 class Ticket(Row):
@@ -66,7 +67,8 @@ class Ticket(Row):
         if not self._finished:
             self._finished = True
             self._on_finish()
-            self._put(failure)
+            # Where a client hung up, nobody hears of it.
+            self._put(BusyError(_STOPS) if failure is None and self.cancelled else failure)
 
     def _put(self, event: str | BaseException | None) -> None:
         if not self._loop.is_closed():
@@ -93,6 +95,7 @@ class Engine:
         self._batch_size = batch_size
         self._most = batch_size + most_waiting
         self._waiting: deque[Ticket] = deque()
+        self._answering: list[Ticket] = []
         self._changed = threading.Condition()
         self._admitted = 0  # requests from `admit` until their answers end
         self._preparing = 0  # those of them that have no ticket yet
@@ -113,6 +116,8 @@ class Engine:
         """Ends the work; answers under way are ended at their next token."""
         with self._changed:
             self._closed = True
+            for ticket in self._answering:
+                ticket.cancel()
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
@@ -124,6 +129,8 @@ class Engine:
             BusyError: if as many are there as may be.
         """
         with self._changed:
+            if self._closed:
+                raise BusyError(_STOPS)
             if self._admitted >= self._most:
                 raise BusyError(f"{self._admitted} requests are being answered or wait")
             self._admitted += 1
@@ -154,8 +161,11 @@ class Engine:
         """Queues an admitted request; it counts until its ticket is finished."""
         with self._changed:
             self._preparing -= 1
-            self._waiting.append(ticket)
+            if not self._closed:
+                self._waiting.append(ticket)
             self._changed.notify_all()
+        if self._closed:
+            ticket.finish(BusyError(_STOPS))
 
     def _work(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -183,10 +193,11 @@ class Engine:
                 )
             if self._closed:
                 for ticket in self._waiting:
-                    ticket.finish(ConnectionAbortedError("the server stops"))
+                    ticket.finish(BusyError(_STOPS))
                 return None
             count = min(self._batch_size, len(self._waiting))
-            return [self._waiting.popleft() for _ in range(count)]
+            self._answering = [self._waiting.popleft() for _ in range(count)]
+            return self._answering
 
     def _answer(self, batch: list[Ticket]) -> None:
         """Answers a batch; if it fails before its first word, each of it alone."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from parrot_core.data.samples import IMAGE_PLACEHOLDER
 from parrot_core.errors import ParrotError, UsageError
@@ -78,9 +78,21 @@ class _ImagePart(_Part):
     image_url: _ImageAddress
 
 
+def _as_parts(content: object) -> object:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class _Message(_Part):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Annotated[_TextPart | _ImagePart, Field(discriminator="type")]]
+    # A text is read as its one part, so that what is wrong is found in one way.
+    content: Annotated[
+        list[Annotated[_TextPart | _ImagePart, Field(discriminator="type")]],
+        BeforeValidator(_as_parts),
+    ]
 
 
 class _StreamOptions(_Part):
@@ -103,7 +115,7 @@ class _Body(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=5)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = Field(default=None, ge=0, lt=2**63)
-    stop: str | list[str] | None = None
+    stop: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     parrot: _ParrotOptions | None = None
@@ -159,9 +171,10 @@ def read_request(body: bytes) -> ChatRequest:
             problem = f"{error.problem}. {error.hint}"
             raise RequestError(problem, code="unknown_language", param="parrot.language") from error
     messages, urls = _read_messages(request.messages, language)
-    stop = (request.stop,) if isinstance(request.stop, str) else tuple(request.stop or ())
+    stop = tuple(request.stop or ())
     if len(stop) > 4 or "" in stop:
-        raise RequestError("stop takes up to four texts", code="invalid_value", param="stop")
+        problem = "stop takes up to four texts, none of them empty"
+        raise RequestError(problem, code="invalid_value", param="stop")
     return ChatRequest(
         model=request.model,
         messages=messages,
@@ -192,7 +205,8 @@ def read_data_url(url: str) -> bytes:
             "a data: URL must begin with data:image/…;base64,", code="invalid_image_url"
         )
     try:
-        return base64.b64decode(data, validate=True)
+        # Programs that encode for e-mail break it into lines.
+        return base64.b64decode("".join(data.split()), validate=True)
     except binascii.Error as error:
         raise RequestError(f"broken base64: {error}", code="invalid_image_url") from error
 
@@ -203,11 +217,7 @@ def _read_messages(
     messages: list[dict[str, str]] = []
     urls: list[str] = []
     for number, message in enumerate(given):
-        parts = (
-            [_TextPart(type="text", text=message.content)]
-            if isinstance(message.content, str)
-            else message.content
-        )
+        parts = message.content
         text = "\n".join(part.text for part in parts if isinstance(part, _TextPart))
         images = [part.image_url.url for part in parts if isinstance(part, _ImagePart)]
         place = f"messages.{number}.content"

@@ -1,8 +1,8 @@
 """What streaming costs, chat against plain `generate`: `python tests/benchmarks/chat.py`.
 
 Both encode the same conversation about a picture and generate the same tokens greedily; chat also
-decodes them piece by piece, in a thread of its own, and writes them out. The two take turns, and
-seconds are of this process's CPU, because other programs share the machine.
+decodes them piece by piece and writes them out. The two take turns, and seconds are of this
+process's CPU, because other programs share the machine.
 """
 
 import argparse
@@ -22,7 +22,14 @@ sys.modules["tests"] = ours = types.ModuleType("tests")
 ours.__path__ = [str(ROOT / "tests")]
 
 from parrot_cli.chat.right_to_left import AnswerWriter  # noqa: E402
-from parrot_core.generation import Dialogue, answer, load_for_use, stream  # noqa: E402
+from parrot_core.generation import (  # noqa: E402
+    Dialogue,
+    Row,
+    answer,
+    decode,
+    encode_prompt,
+    load_for_use,
+)
 from parrot_core.model import join_parrot  # noqa: E402
 from tests.conftest import (  # noqa: E402
     byte_tokenizer,
@@ -55,16 +62,28 @@ def larger_model():
     )
 
 
+class TimedAnswer(Row):
+    """An answer that is written as in chat, and knows when its first piece came."""
+
+    def __init__(self, prompt, *, max_new_tokens, writer) -> None:
+        super().__init__(prompt, max_new_tokens=max_new_tokens)
+        self._writer = writer
+        self.begun = None
+
+    def on_text(self, piece) -> None:
+        """Writes a piece."""
+        self.begun = self.begun or time.process_time()
+        self._writer.write(piece)
+
+
 def chat_seconds(parts, dialogue, tokens, writer) -> tuple[float, float]:
     """Returns the CPU seconds to the first piece and to the end of an answer in chat."""
     begin = time.process_time()
-    first = None
-    conversation = dialogue.put(QUESTION, language="en")
-    for piece in stream(*parts, conversation, max_new_tokens=tokens):
-        first = first or time.process_time() - begin
-        writer.write(piece)
-    whole = time.process_time() - begin
-    return first or whole, whole
+    prompt = encode_prompt(*parts, dialogue.put(QUESTION, language="en"))
+    row = TimedAnswer(prompt, max_new_tokens=tokens, writer=writer)
+    decode(*parts, [row])
+    end = time.process_time()
+    return (row.begun or end) - begin, end - begin
 
 
 def plain_seconds(parts, dialogue, tokens) -> float:

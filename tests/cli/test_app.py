@@ -23,12 +23,15 @@ REPORT_MODULES = (
 )
 
 
-def program(*arguments, folder, code="from parrot_cli.app import main; main()"):
+def program(
+    *arguments, folder, code="from parrot_cli.app import main; main()", launcher=(), **environment
+):
     """Runs the program as a shell would, in a process of its own."""
+    fixed = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [*launcher, sys.executable, "-c", code, *map(str, arguments)],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        env=fixed | environment,
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -82,6 +85,23 @@ def test_help_names_every_command_and_says_what_it_does(tmp_path):
 def test_the_version_is_the_packages(tmp_path):
     result = program("--version", folder=tmp_path)
     assert result.stdout == f"parrot {parrot_core.__version__}\n"
+
+
+@pytest.mark.parametrize("stream", ["<", ">", "2>"])
+def test_a_stream_that_is_closed_is_an_empty_one(stream, tmp_path):
+    launcher = ["/bin/sh", "-c", f'exec "$0" "$@" {stream}&-']
+    listing = ["recipe", "list", "--folder", ROOT / "recipes"]
+    result = program(*listing, folder=tmp_path, launcher=launcher)
+    assert "Traceback" not in result.stderr
+    assert (result.returncode, bool(result.stdout)) == (0, stream != ">")
+
+
+def test_what_the_output_cannot_encode_is_spelled_out(tmp_path):
+    (tmp_path / "a.json").write_text('[{"id": "ёж", "conversations": 3}]', encoding="utf-8")
+    check = ["data", "check", "a.json", "--json"]
+    result = program(*check, folder=tmp_path, PYTHONIOENCODING="ascii")
+    assert result.returncode == 1, result.stderr
+    assert json.loads(result.stdout) == json.loads(program(*check, folder=tmp_path).stdout)
 
 
 @pytest.mark.parametrize(

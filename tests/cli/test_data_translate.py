@@ -135,8 +135,9 @@ def test_a_cap_without_a_price_is_held_with_the_dearest_and_says_so(source: Path
     ],
 )
 def test_wrong_options_are_errors_of_the_user(source: Path, options: list[str], words: str):
-    arguments = ["translate", source, "--to", "tr", "--out", source.parent / "out"]
-    result = run(*arguments, "--base-url", "http://127.0.0.1:9/v1", *options)
+    right = {"--to": "tr", "--base-url": "http://127.0.0.1:9/v1"}
+    others = [word for name in right.keys() - options for word in (name, right[name])]
+    result = run("translate", source, "--out", source.parent / "out", *others, *options)
     assert isinstance(result.exception, UsageError)
     assert words in result.exception.problem
 

@@ -94,6 +94,31 @@ def test_plain_json_is_the_weights_of_each_language_and_nothing_else(
         assert sum(weights) == pytest.approx(1, abs=1e-5)
 
 
+def test_data_may_be_several_files_or_their_folder(inspect_experts, samples, tmp_path):
+    records = json.loads(samples.read_text(encoding="utf-8"))
+    (tmp_path / "parts").mkdir()
+    parts = []
+    for language in ("en", "tr"):
+        parts.append(tmp_path / "parts" / f"{language}.json")
+        of_language = [record for record in records if record["language"] == language]
+        parts[-1].write_text(json.dumps(of_language), encoding="utf-8")
+    whole = inspect_experts("--data", samples, "--json")
+    assert whole[0] == 0, whole[2]
+    named = [word for part in parts for word in ("--data", part)]
+    assert inspect_experts(*named, "--image-root", ".", "--json") == whole
+    assert inspect_experts("--data", "parts", "--image-root", ".", "--json") == whole
+
+
+def test_several_pictures_are_asked_about(inspect_experts, tiny, tmp_path):
+    for number in range(2):
+        tiny.image(number).save(tmp_path / f"{number}.png")
+    asked = [["--image", "0.png"], ["--image", "1.png"], ["--image", "0.png", "--image", "1.png"]]
+    first, second, both = (json.loads(inspect_experts(*a, "--json")[1]) for a in asked)
+    for language, weights in both.items():
+        pairs = zip(first[language], second[language], strict=True)
+        assert weights == pytest.approx([(a + b) / 2 for a, b in pairs], abs=1e-5)
+
+
 def test_everything_at_once_is_shown_and_written(inspect_experts, samples, tmp_path):
     code, out, err = inspect_experts(
         "--data", samples, "--words", "--ablate", "--tsne", "--output", "out"
@@ -215,11 +240,13 @@ def test_a_log_is_drawn_without_any_checkpoint(inspect_experts, tmp_path):
         (["--over-training", "run"], "--over-training and --model exclude", 2),
         (["--compare", "a", "b"], "--compare and --model exclude", 2),
         (["--ablate"], "--ablate scores answers", 2),
+        (["--image-root", "."], "--image-root is where the images of samples lie", 2),
+        (["--full"], "--full says more in JSON", 2),
         (["--dtype", "float99"], "unknown precision 'float99'", 2),
         (["--device", "nowhere"], "no device is called 'nowhere'", 2),
         (["--lang", "xx"], "unknown language 'xx'", 2),
         (["--data", "nowhere.json"], "nowhere.json", 3),
-        (["--data", "."], "no TSV file", 3),
+        (["--data", "."], "no data in .", 3),
         (["--image", "nowhere.png"], "nowhere.png", 3),
     ],
 )

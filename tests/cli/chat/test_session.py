@@ -28,10 +28,10 @@ def run(monkeypatch, tmp_path, capsys, saved, tiny):
     for number in range(2):
         tiny.image(number).save(tmp_path / f"{number}.png")
 
-    def run(*arguments, stdin=""):
+    def run(*arguments, stdin="", model=saved):
         data = stdin if isinstance(stdin, bytes) else stdin.encode()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
-        words = ["parrot", "chat", *map(str, arguments), "--model", str(saved)]
+        words = ["parrot", "chat", *map(str, arguments), "--model", str(model)]
         monkeypatch.setattr(sys, "argv", words)
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
@@ -58,6 +58,14 @@ def test_several_questions_are_one_conversation_and_a_list_in_json(run, parrot, 
         assert reply["answer"] == expected.text
         assert reply["routing"] == pytest.approx(expected.routing[0], abs=1e-5)
     assert run(*asked).out.splitlines() == [one.text, two.text]
+
+
+def test_a_question_that_fails_loses_no_earlier_answer(run):
+    asked = ["--max-tokens", "3", "--prompt", "What?"]
+    result = run(*asked, "--prompt", "long " * 200, "--prompt", "Sure?", "--json")
+    assert result.code == 2
+    assert "the model takes 512" in result.err
+    assert json.loads(result.out) == [json.loads(run(*asked, "--json").out)]
 
 
 def test_without_a_picture_there_is_no_routing(run):
@@ -123,6 +131,49 @@ def test_a_conversation_from_a_pipe_goes_on_after_every_mistake(run, tmp_path):
     assert "**Bu ne?** (Turkish)" in (tmp_path / "talk.md").read_text(encoding="utf-8")
 
 
+def test_a_line_that_is_no_text_is_refused_and_the_next_one_answered(run):
+    result = run("--max-tokens", "3", stdin=b"\xff\xfe\nWhat?\n")
+    assert result.code == 0
+    assert "is no character" in result.err
+    assert len(result.out.splitlines()) == 1
+
+
+def test_commands_take_what_they_say_they_take_after_any_white_space(run):
+    result = run("--max-tokens", "3", stdin="/lang\ttr\n/reset now\n/experts on\n")
+    assert result.err.splitlines() == [
+        "answers in Turkish",
+        "error: /reset takes nothing after it",
+        "hint: /help lists the commands.",
+        "error: /experts takes nothing after it",
+        "hint: /help lists the commands.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--prompt", " "], "a --prompt is empty"),
+        (["--prompt", "What?", "--seed", "-1"], "Invalid value for '--seed'"),
+        (["--prompt", "What?", "--seed", str(2**63)], "Invalid value for '--seed'"),
+        (["--prompt", "<image> what?"], "<image> stands for a picture"),
+        (["--prompt", "What? \udcff"], "is no character"),
+    ],
+)
+def test_a_question_that_cannot_be_put_is_a_mistake(run, arguments, problem):
+    result = run(*arguments)
+    assert result.code == 2
+    assert result.err.startswith("error: ")
+    assert problem in result.err
+
+
+def test_experts_that_a_checkpoint_lacks_are_not_drawn_in_silence(run, tiny, tmp_path):
+    for part in tiny.parrot(experts_enabled=False):
+        part.save_pretrained(tmp_path / "bare")
+    result = run("--prompt", "What?", "--experts", model=tmp_path / "bare")
+    assert result.code == 2
+    assert "this checkpoint has no experts" in result.err
+
+
 def test_commands_change_what_is_asked(run):
     said = ["What?", "/reset", "What?", "/system Sing.", "/reset", "What?", "/system", "/reset"]
     result = run("0.png", "--max-tokens", "6", stdin="\n".join([*said, "What?"]))
@@ -157,21 +208,16 @@ def test_experts_are_drawn_on_stderr_and_named(run):
 
 
 def test_an_answer_in_another_language_is_remarked(run, monkeypatch):
-    class Live:
-        """Says an English sentence, whatever was asked."""
+    said = "There is a large butterfly with blue wings on the flower"
 
-        text = "There is a large butterfly with blue wings on the flower"
-        routing = None
-        ended = "stop"
+    def decode(model, processor, rows):
+        rows[0].text, rows[0].ended = said, "stop"
 
-        def __iter__(self):
-            yield self.text
-
-    monkeypatch.setattr(session_module, "stream", lambda *_, **__: Live())
+    monkeypatch.setattr(session_module, "decode", decode)
     result = run("0.png", "--lang", "tr", "--prompt", "Bu ne?")
     assert "answered in English, not Turkish" in result.err
     assert "answered in" not in run("0.png", "--lang", "en", "--prompt", "What?").err
-    Live.text = "ok"  # too short to tell
+    said = "ok"  # too short to tell
     assert "answered in" not in run("0.png", "--lang", "tr", "--prompt", "Bu ne?").err
 
 

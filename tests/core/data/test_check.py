@@ -84,6 +84,13 @@ def test_each_fault_is_found_alone_and_named(pictures: Path, record: object, kin
     assert kind in KINDS
 
 
+def test_half_a_character_has_no_tokens_and_is_still_named(tmp_path: Path, tiny):
+    tiny.tokenizer().save_pretrained(tmp_path / "tokenizer")
+    path = write(tmp_path / "a.jsonl", sample(turns=[("human", "half: \ud83d"), ("gpt", "b")]))
+    length = LengthLimit(tokenizer=str(tmp_path / "tokenizer"), tokens=1, image_tokens=1)
+    assert [fault.kind for fault in check_files([path], length=length).faults] == ["not-unicode"]
+
+
 def test_all_faults_of_a_file_are_reported_with_their_lines(pictures: Path):
     path = pictures / "a.jsonl"
     path.write_text(

@@ -90,6 +90,7 @@ def test_a_root_that_is_itself_a_link_works(tmp_path: Path):
         (png_header(100_000, 100_000), "too large to decode", "oversized"),
         (png_header(10_000, 9_000), "too large to decode", "oversized"),
         (png_header(500, 500), "truncated", "truncated"),
+        (png_header(1, 500), "1 × 500 pixels: too small to show anything", "unreadable"),
     ],
 )
 def test_what_is_no_picture_is_one_line_with_the_file(tmp_path: Path, content, words, kind):
@@ -152,14 +153,14 @@ def test_transparency_is_shown_on_white_in_every_way_of_storing_it():
         encoded(Image.fromarray(clear), "WEBP", lossless=True, exact=True),
     ):
         assert open_image(source).getpixel((0, 0)) == (255, 255, 255)
-    half = encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128)))
+    half = encoded(Image.new("RGBA", (2, 2), (0, 0, 0, 128)))
     assert open_image(half).getpixel((0, 0)) == (127, 127, 127)
 
 
 @given(value=st.integers(0, 65535))
 @settings(max_examples=30, deadline=None)
 def test_sixteen_bit_grey_is_scaled_and_not_clipped(value: int):
-    image = open_image(encoded(Image.fromarray(np.full((1, 1), value, np.uint16))))
+    image = open_image(encoded(Image.fromarray(np.full((2, 2), value, np.uint16))))
     assert image.getpixel((0, 0)) == (round(value / 257),) * 3
 
 

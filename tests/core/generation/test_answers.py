@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from parrot_core.errors import MissingError, UsageError
-from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, stream, weigh
+from parrot_core.generation import Conversation, answer, ask, load_for_use, routing, weigh
 from parrot_core.languages import get_language
 
 QUESTIONS = {
@@ -89,21 +89,6 @@ def test_an_answer_ends_where_it_is_told(parrot, conversations):
 def test_without_experts_there_is_no_routing(tiny, conversations):
     replies = answer(*tiny.parrot(experts_enabled=False), conversations, max_new_tokens=2)
     assert [reply.routing for reply in replies] == [None] * 3
-
-
-def test_streamed_pieces_are_the_answer(parrot, conversations):
-    for conversation in conversations:
-        (whole,) = answer(*parrot, [conversation], max_new_tokens=10)
-        assert "".join(stream(*parrot, conversation, max_new_tokens=10)).strip() == whole.text
-
-
-def test_an_error_while_streaming_reaches_the_reader(parrot, conversations, monkeypatch):
-    def fail(*args, **kwargs):
-        raise RuntimeError("out of memory")
-
-    monkeypatch.setattr(type(parrot[0]), "generate", fail)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        list(stream(*parrot, conversations[0]))
 
 
 @pytest.mark.parametrize("asked_in", QUESTIONS)

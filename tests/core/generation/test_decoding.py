@@ -1,10 +1,8 @@
-import threading
-
 import pytest
 import torch
 
 from parrot_core.errors import UsageError
-from parrot_core.generation import Row, Sampling, answer, ask, decode, encode_prompt, stream
+from parrot_core.generation import Row, Sampling, answer, ask, decode, encode_prompt
 from parrot_core.generation.decoding import end_tokens
 
 
@@ -130,19 +128,33 @@ def test_stop_texts_end_an_answer_and_are_not_part_of_it(say):
     assert say("one EN", stop=["END"]).text == "one EN"
 
 
-def test_an_answer_that_nobody_reads_any_more_stops(parrot, make_row):
-    live = stream(*parrot, ask("Tell me."), max_new_tokens=400, sampling=Sampling(temperature=3))
-    before = threading.active_count()
-    pieces = iter(live)
-    next(pieces)
-    pieces.close()
-    assert live.ended == "cancelled"
-    assert len(live.text) < 400
-    assert threading.active_count() == before
+def test_an_answer_that_nobody_reads_any_more_stops_at_its_next_token(parrot, make_row):
+    class Left(Row):
+        def on_text(self, piece):
+            self.cancel()
+
+    row = Left(make_row("Tell me.").prompt, max_new_tokens=400, sampling=Sampling(temperature=3))
+    decode(*parrot, [row])
+    assert row.ended == "cancelled"
+    assert len(row.ids) < 40
+
+
+def test_whatever_a_listener_raises_stops_the_answer_at_once(parrot, make_row):
+    class Interrupted(Heard):
+        def on_text(self, piece):
+            super().on_text(piece)
+            raise KeyboardInterrupt
+
+    row = Interrupted(make_row("Tell me.", 0).prompt, max_new_tokens=400)
+    with pytest.raises(KeyboardInterrupt):
+        decode(*parrot, [row])
+    assert row.pieces == [row.text]
+    assert row.routing is not None
+    assert row.ended is None
 
 
 def test_a_conversation_without_room_for_an_answer_is_refused(parrot):
     with pytest.raises(UsageError, match="the model takes 512"):
-        stream(*parrot, ask("long " * 200))
+        encode_prompt(*parrot, ask("long " * 200))
     prompt = encode_prompt(*parrot, ask("x" * 400))
     assert Row(prompt, max_new_tokens=10_000).limit == prompt.room < 112

@@ -1,3 +1,6 @@
+import pytest
+
+from parrot_core.errors import UsageError
 from parrot_core.generation import Dialogue
 
 
@@ -31,6 +34,13 @@ def test_asking_keeps_nothing_until_an_answer_is_kept(tiny):
     keep(dialogue, "What?", "")  # the model said nothing
     assert dialogue.turns == []
     assert len(dialogue.waiting) == 1
+
+
+@pytest.mark.parametrize("words", [("<image> what?", ""), ("What?", "Look at <image>.")])
+def test_nobody_writes_what_stands_for_a_picture(words):
+    question, system = words
+    with pytest.raises(UsageError, match="<image> stands for a picture"):
+        Dialogue(system=system).put(question, language="en")
 
 
 def test_a_new_picture_before_any_question_replaces_the_first(tiny):

@@ -113,6 +113,12 @@ def test_a_config_that_was_changed_is_told_from_what_it_says(saved, change, prob
         load_parrot(saved)
 
 
+def test_a_config_that_is_no_table_is_no_parrots(saved) -> None:
+    (saved / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"no config\.json that says what it is"):
+        load_parrot(saved)
+
+
 def test_a_folder_without_a_tokenizer_is_an_error(saved) -> None:
     for path in saved.glob("tokenizer*"):
         path.unlink()

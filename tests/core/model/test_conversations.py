@@ -130,6 +130,7 @@ def test_words_that_cannot_be_found_are_an_error_not_silence(template, reason, t
         ([], "conversation 4 is empty"),
         ([{"role": "human", "content": "a"}], "message 0: unknown role 'human'"),
         ([user("a"), {"role": "assistant", "content": None}], "message 1: content is a NoneType"),
+        ([user("a \udcff")], r"message 0: '\\udcff' is no character"),
     ],
 )
 def test_a_faulty_conversation_is_named_with_its_place(messages, problem) -> None:

@@ -11,10 +11,10 @@ import urllib.request
 from types import SimpleNamespace
 
 import pytest
-import uvicorn
 
 from parrot_core.serving.app import ServingSettings, make_app
 from parrot_core.serving.engine import Engine
+from parrot_core.serving.server import Server
 
 NAME = "tiny"
 
@@ -26,17 +26,19 @@ def data_url(picture):
 
 
 @contextlib.contextmanager
-def running(parts, *, batch_size=8, most_waiting=32, **settings):
+def running(parts, *, batch_size=8, most_waiting=32, log_level="critical", **settings):
     """Runs the application as `parrot serve` does, in a thread."""
     engine = Engine(parts, batch_size=batch_size, most_waiting=most_waiting)
     app = make_app(engine, ServingSettings(name=NAME, **{"experts": (None, "Turkish"), **settings}))
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False))
+    server = Server(app, engine, log_level=log_level)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     base = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
-        yield SimpleNamespace(base=base, port=listening.getsockname()[1], engine=engine)
+        yield SimpleNamespace(
+            base=base, port=listening.getsockname()[1], engine=engine, stop=server.handle_exit
+        )
     finally:
         server.should_exit = True
         thread.join(timeout=30)

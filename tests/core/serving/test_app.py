@@ -132,6 +132,7 @@ def test_rows_of_one_batch_have_settings_of_their_own(server, tiny):
         ({"n": 2}, 400, "unsupported_parameter"),
         ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
         ({"stop": ["a", "b", "c", "d", "e"]}, 400, "invalid_value"),
+        ({"stop": 3}, 400, "invalid_value"),
         ({"parrot": {"language": "turkisch"}}, 400, "unknown_language"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, 400, "invalid_value"),
         ({"messages": [{"role": "user", "content": "<image>"}]}, 400, "invalid_value"),
@@ -147,6 +148,32 @@ def test_bad_requests_are_refused_by_name(server, body, status, code):
     assert document["error"]["code"] == code
     assert document["error"]["message"]
     assert call(server, "/health")[1]["requests"] == 0
+
+
+@pytest.mark.parametrize(
+    ("part", "param"),
+    [
+        ({"type": "image_url", "image_url": "data:image/png;base64,"}, "0.image_url.image_url"),
+        ({"type": "image_url"}, "0.image_url.image_url"),
+        ({"type": "input_audio"}, "0"),
+        ({"type": "text", "text": 3}, "0.text.text"),
+    ],
+)
+def test_a_broken_part_of_a_message_is_named(server, part, param):
+    body = {"model": NAME, "messages": [{"role": "user", "content": [part]}]}
+    status, document = call(server, "/v1/chat/completions", body)
+    assert status == 400
+    assert document["error"]["param"] == f"messages.0.content.{param}"
+
+
+def test_base64_may_be_broken_into_lines(server, tiny):
+    import base64
+
+    head, data = data_url(tiny.image(5)).split(",")
+    lines = base64.encodebytes(base64.b64decode(data)).decode()
+    parts = [{"type": "image_url", "image_url": {"url": f"{head},{lines}"}}]
+    body = {"model": NAME, "messages": [{"role": "user", "content": parts}], "max_tokens": 2}
+    assert call(server, "/v1/chat/completions", body)[0] == 200
 
 
 @pytest.mark.parametrize(
