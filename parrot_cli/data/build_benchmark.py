@@ -42,7 +42,14 @@ def build_benchmark(
     Questions without a picture, about code or about English words are left out, categories are
     balanced, and what remains is translated like training data. Run it again to go on.
     """
-    from parrot_core.translation.benchmark import read_items, select, write_source, write_tables
+    from parrot_core.data.records import keep_sources
+    from parrot_core.translation.benchmark import (
+        read_items,
+        select,
+        table_files,
+        write_source,
+        write_tables,
+    )
 
     selection = select(
         read_items(files),
@@ -52,6 +59,8 @@ def build_benchmark(
         seed=seed,
     )
     work = prepare(options, source_language="en", on_flag=on_flag)
+    outputs = table_files(options.out, name=name, languages=["en", *work.languages])
+    keep_sources(files, outputs.values())
     if options.dry_run:
         with TemporaryDirectory() as scratch:
             source = Path(scratch) / f"{name}.source.jsonl"

@@ -254,6 +254,11 @@ def write_source(selection: Selection, path: Path) -> None:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
+def table_files(folder: Path, *, name: str, languages: Sequence[str]) -> dict[str, Path]:
+    """Returns where the table of each language is written."""
+    return {language: folder / f"{name}_{language}.tsv" for language in languages}
+
+
 def write_tables(
     selection: Selection, folder: Path, *, name: str, source_language: str, languages: Sequence[str]
 ) -> dict[str, Path]:
@@ -295,9 +300,8 @@ def write_tables(
         for entry in selection.entries
         if all(entry.index in translated for translated in texts.values())
     ]
-    files = {}
+    files = table_files(folder, name=name, languages=list(texts))
     for language, translated in texts.items():
-        files[language] = folder / f"{name}_{language}.tsv"
         _write_table(files[language], common, translated)
     return files
 
