@@ -62,16 +62,24 @@ def import_command(
     job: _Job,
     file: Annotated[Path, typer.Argument(help="The exported file, with answers.")],
     person: Annotated[str, typer.Option(help="Who did it.")],
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take rows anew that this person has done before."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Take back what one person did; exit 1 if a row is stale, foreign, repeated or one's own."""
+    """Take back what one person did; exit 1 if rows are refused, each with its line and why.
+
+    Refused are rows that are stale, foreign, repeated or one's own, rows in which more than the
+    answer was changed, and answers that a spreadsheet spoiled or that lost an <image>.
+    """
     from dataclasses import asdict
 
     from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.review import import_work, open_journal
 
     with open_journal(job) as journal:
-        report = import_work(journal, file, person=person)
+        report = import_work(journal, file, person=person, replace=replace)
     if as_json:
         print_json(asdict(report))
     else:

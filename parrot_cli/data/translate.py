@@ -23,7 +23,11 @@ def translate(
         Path | None, typer.Option(help="Folder of the pictures.", show_default="the file's own")
     ] = None,
     on_flag: Annotated[
-        str, typer.Option(help="Samples with flags: keep, drop, or review (wait for people).")
+        str,
+        typer.Option(
+            help="Samples with flags: keep, drop, or review (wait for people). Those that lost an "
+            "<image> are never kept."
+        ),
     ] = "keep",
 ) -> None:
     """Translate samples: draft, re-check, independent refinements, vote. Resumable at any moment.

@@ -21,6 +21,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNIT = re.compile(r"<(?:\w+:)?trans-unit\b")
 _UNTOUCHED = ("needs-", "new")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,25 +138,29 @@ def _unguard(cell: str) -> str:
 
 
 def _from_csv(text: str, path: Path) -> Iterator[WorkRow]:
-    header = text.split("\n", 1)[0]
+    header = _LINE_END.split(text, maxsplit=1)[0]
     # Excel writes what the computer's region separates lists with.
     delimiter = max((",", ";", "\t"), key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    missing = {"row", "hash", "answer"} - set(reader.fieldnames or ())
-    if missing:
-        raise UsageError(
-            f"{path}:1: no column {', '.join(sorted(missing))}",
-            hint="Keep the columns of the exported file.",
-        )
-    line = 2
+    # Strict, because an open quotation mark would swallow all rows after it.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names = [name.strip() for name in next(reader, [])]
+    for name in ("row", "hash", "answer"):
+        if names.count(name) != 1:
+            raise UsageError(
+                f"{path}:1: {'two columns' if name in names else 'no column'} {name}",
+                hint="Keep the columns of the exported file.",
+            )
+    line = reader.line_num + 1
     for cells in reader:
-        found = {
-            name: _unguard(value)
-            for name, value in cells.items()
-            if isinstance(value, str) and name
-        }
-        texts = [found[name] for name in found if name.startswith("version_") and found[name]]
-        yield _row(found, texts or [found.get("translation", "")], line=line)
+        if any(cell.strip() for cell in cells):
+            if len(cells) > len(names):
+                raise UsageError(
+                    f"{path}:{line}: more cells than columns",
+                    hint=f"A text with {delimiter!r} in it stands in quotation marks.",
+                )
+            found = dict(zip(names, map(_unguard, cells), strict=False))
+            versions = [text for name, text in found.items() if name.startswith("version_")]
+            yield _row(found, versions or [found.get("translation", "")], line=line)
         line = reader.line_num + 1
 
 
@@ -166,7 +171,7 @@ def _row(found: dict[str, str], texts: Iterable[str], *, line: int) -> WorkRow:
         language=found.get("language", ""),
         step=found.get("step", ""),
         source=found.get("source", ""),
-        texts=tuple(texts),
+        texts=tuple(text for text in texts if text),
         reason=found.get("reason", ""),
         answer=found.get("answer", "").strip(),
         comment=found.get("comment", "").strip(),
@@ -203,14 +208,22 @@ def _from_jsonl(text: str, path: Path) -> Iterator[WorkRow]:
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise TypeError("a row is an object")
-            fields = {
-                name: "" if value is None else str(value)
-                for name, value in record.items()
-                if name != "texts"
-            }
-            yield _row(fields, [str(part) for part in record.get("texts") or ()], line=number)
+            texts = [_text_of("texts", part) for part in record.pop("texts", None) or ()]
+            fields = {name: _text_of(name, value) for name, value in record.items()}
+            yield _row(fields, texts, line=number)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path}:{number}: {error}", hint="Mend or remove it.") from error
+
+
+def _text_of(name: str, value: object) -> str:
+    """Returns a cell of a JSON line; what has lost its numbers' type on the way is whole again."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(f"{name} is {value!r:.40}, not a text")
 
 
 def _to_xliff(rows: Sequence[WorkRow], *, source_language: str) -> str:
@@ -265,9 +278,9 @@ def _from_xliff(text: str, path: Path) -> Iterator[WorkRow]:
         answer, state = "", "new"
         if target is not None:
             answer, state = "".join(target.itertext()), target.get("state", "")
-        if unit.get("approved") != "yes" and state.startswith(_UNTOUCHED):
-            # Tools that keep no states leave the old one on what was changed; the review of the
-            # rows, which knows the exported text, drops what is as it was.
+        if unit.get("approved") != "yes" and (not state or state.startswith(_UNTOUCHED)):
+            # Tools that keep no states leave the old one, or none, on what was changed; the review
+            # of the rows, which knows the exported text, drops what is as it was.
             answer = f"\0{answer}"
         source = unit.find(_tag("source"))
         note = unit.find(f"{_tag('note')}[@from='translator']")
