@@ -64,7 +64,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Train, score, ask and inspect a small Parrot on this machine, in one go.
+    """Train, score, ask and inspect a small Parrot in one go.
 
     Makes the picture-text set, trains both stages, scores six languages on an art style that
     training never saw, asks about pictures, and shows which expert worked. What was found is in

@@ -46,7 +46,9 @@ def serve(
         bool, typer.Option(help="Fetch pictures from addresses that are not public, too.")
     ] = False,
 ) -> None:
-    """Serve a checkpoint: OpenAI's chat completions at /v1, a page to try it at /.
+    """Serve a checkpoint to other programs and to a browser.
+
+    OpenAI's chat completions are at /v1, the page is at /.
 
     The key that clients must send is read from the environment variable PARROT_API_KEY.
     """

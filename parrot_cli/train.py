@@ -101,7 +101,7 @@ def train(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --estimate: print JSON.")] = False,
 ) -> None:
-    """Train one stage of a recipe; everything but the stage is in the recipe."""
+    """Train one stage of a recipe. Everything but the stage is in the recipe."""
     from parrot_core.recipe import load_recipe
 
     if stage not in STAGES:

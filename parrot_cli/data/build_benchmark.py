@@ -37,10 +37,11 @@ def build_benchmark(
         str, typer.Option(help="Entries with flags: drop (from all languages), review or keep.")
     ] = "drop",
 ) -> None:
-    """Make a multilingual benchmark of English questions (section 2.3), the same in all languages.
+    """Make a multilingual benchmark of English questions.
 
-    Questions without a picture, about code or about English words are left out, categories are
-    balanced, and what remains is translated like training data. Run it again to go on.
+    It asks the same in all languages (section 2.3). Questions without a picture, about code or
+    about English words are left out, categories are balanced, and what remains is translated like
+    training data. Run it again to go on.
     """
     from parrot_core.data.records import keep_sources
     from parrot_core.translation.benchmark import (

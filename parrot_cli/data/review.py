@@ -12,7 +12,7 @@ _Job = Annotated[Path, typer.Argument(metavar="DIR", help="The --out of `parrot 
 
 @app.callback()
 def review() -> None:
-    """Hand segments to people who refine or vote (Figure 3), and take back what they did."""
+    """Hand work to people (Figure 3), and take it back done."""
 
 
 @app.command("export")
@@ -34,7 +34,7 @@ def export_command(
     ] = None,
     source_language: Annotated[str, typer.Option("--from", help="Language of the samples.")] = "en",
 ) -> None:
-    """Write the rows that wait for people, for Excel (csv), scripts (jsonl) or CAT tools (xliff).
+    """Write rows that wait for people. Excel opens csv, CAT tools open xliff, scripts jsonl.
 
     In the column `answer` people write their text, `=` if the translation is right as it is, or,
     in a vote, the number of the best version.
@@ -68,7 +68,7 @@ def import_command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Take back what one person did; exit 1 if rows are refused, each with its line and why.
+    """Take back what one person did. Exit code 1 if rows are refused, each with line and reason.
 
     Refused are rows that are stale, foreign, repeated or one's own, rows in which more than the
     answer was changed, and answers that a spreadsheet spoiled or that lost an <image>.
@@ -100,7 +100,7 @@ def status_command(
     job: _Job,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show how far people are, by language and step, and how well the voters agree."""
+    """Show how far people are, and how well voters agree."""
     from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.review import read_journal, status
 

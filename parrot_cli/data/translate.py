@@ -30,7 +30,7 @@ def translate(
         ),
     ] = "keep",
 ) -> None:
-    """Translate samples: draft, re-check, independent refinements, vote. Resumable at any moment.
+    """Translate samples: draft, re-check, refinements, vote. Resumable at any moment.
 
     Every answer is kept in OUT/journal.sqlite before anything else happens; run the same command
     again to go on. Results are OUT/LANGUAGE.json and OUT/summary.json.

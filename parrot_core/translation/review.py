@@ -260,12 +260,12 @@ def _change(task: Task, row: WorkRow) -> str | None:
         return None
     if row.source and _unspaced(row.source) != _unspaced(task.source):
         return (
-            f"its source text is not that of row {row.row}: it was changed, or a column was sorted "
-            "or shifted without the others"
+            "its source text is another row's, or was changed: was a column sorted or shifted "
+            "without the others?"
         )
     shown = [task.texts[place] for place in _shown_order(task)]
     if row.texts and [*map(_unspaced, row.texts)] != [*map(_unspaced, shown)]:
-        return f"the translation shown in row {row.row} was changed: the new text goes to `answer`"
+        return "the translation that was shown is changed: a new text goes to `answer`"
     return None
 
 
@@ -298,19 +298,19 @@ def _problem(
 ) -> tuple[str, str] | None:
     """Returns kind and words of what is wrong with a row, or None."""
     if task is None:
-        return "foreign", f"row {row.row!r} is not of this job"
+        return "foreign", "it is not a row of this job"
     if row.hash != task.hash:
-        return "stale", f"row {row.row} has changed since it was exported: export it again"
+        return "stale", "it has changed since it was exported: export it again"
     if row.row in seen:
-        return "duplicate", f"row {row.row} stands on line {seen[row.row]} already"
+        return "duplicate", f"it stands on line {seen[row.row]} already"
     done = journal.contributions(task.row, task.hash)
     before = _own(person, done)
     if before and not replace:
-        return "duplicate", f"{person} has done row {row.row} already; --replace takes this instead"
+        return "duplicate", f"{person} has done it already; --replace takes this instead"
     if _is_among(person, _authors(task)):
-        return "own", f"{person} wrote one of the versions of row {row.row}"
+        return "own", f"{person} wrote one of the versions"
     if not before and _is_settled(task, done):
-        return "settled", f"row {row.row} needs nobody any more"
+        return "settled", "it needs nobody any more"
     if not answer:  # only what was shown beside it is changed
         return None
     unreadable = _unreadable(task, answer)
@@ -330,7 +330,7 @@ def _unreadable(task: Task, answer: str) -> str | None:
             return f"{answer!r:.40} is no number from 1 to {len(task.texts)}"
         return None
     if _stays(answer):
-        return None if task.texts else f"row {task.row} has no translation that could stay as it is"
+        return None if task.texts else "it has no translation that could stay as it is"
     if _SPREADSHEET_ERROR.fullmatch(answer) and not _SPREADSHEET_ERROR.match(task.source):
         return f"the spreadsheet took the text for a formula: {answer!r:.40}; write ' before it"
     if not any(map(str.isalnum, answer)):

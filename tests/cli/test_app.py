@@ -79,6 +79,18 @@ def test_help_names_every_command_and_says_what_it_does(tmp_path):
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("command", ["", "data", "data review", "eval", "recipe"])
+def test_help_is_whole_on_a_narrow_terminal(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    app.app([*command.split(), "--help"], standalone_mode=False)
+    said = capsys.readouterr().out
+    _, _, commands = said.partition("Commands:\n")
+    assert commands
+    assert not re.search(r"\.\.\.$", commands, re.MULTILINE)
+    if not command:
+        assert "such as [qu] with name" in " ".join(said.split())
+
+
 def test_the_version_is_the_packages(tmp_path):
     result = program("--version", folder=tmp_path)
     assert result.stdout == f"parrot {parrot_core.__version__}\n"

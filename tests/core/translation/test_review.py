@@ -240,7 +240,7 @@ GOOD = {TEXTS[0]: "Bir resim.", TEXTS[1]: "Ne <image> var?"}
         (
             {"source": {TEXTS[0]: TEXTS[1], TEXTS[1]: TEXTS[0]}},
             ["changed"] * 2,
-            "column was sorted",
+            "a column sorted",
         ),
         ({"translation": "Bir.", "answer": ""}, ["changed"] * 2, "goes to `answer`"),
         ({"answer": "#NAME?"}, ["unreadable"] * 2, "for a formula: '#NAME?'"),
