@@ -21,10 +21,8 @@ from parrot_cli.recipe import app as recipe_app
 from parrot_cli.serve import serve
 from parrot_cli.train import train
 from parrot_core import __version__
-from parrot_core.errors import MissingError, ParrotError
+from parrot_core.errors import MissingError, ParrotError, Stopped
 from parrot_core.languages import LANGUAGES_VARIABLE, add_languages
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="parrot",
@@ -94,6 +92,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
+        if code == Stopped.exit_code:  # typer has caught the Ctrl-C, and says nothing
+            print_error("stopped", hint=None)
     except ParrotError as error:
         if debug:
             raise
@@ -110,8 +110,5 @@ def main() -> None:
         print_error(error.strerror + place, hint="Check the path, its permissions and the disk.")
         code = MissingError.exit_code
     except typer.Abort:
-        code = INTERRUPTED
-    except KeyboardInterrupt:
-        print_error("stopped", hint=None)
-        code = INTERRUPTED
+        code = Stopped.exit_code
     sys.exit(code)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from parrot_core.data.images import resolve_image
-from parrot_core.errors import ParrotError, UsageError
+from parrot_core.errors import ParrotError, Stopped, UsageError
 from parrot_core.translation.by_people import PendingError
 from parrot_core.translation.calls import Caller, UnansweredError
 from parrot_core.translation.journal import Journal
@@ -141,7 +141,7 @@ def translate(
         UsageError: if the samples are not in the format, or a result would be written over
             another file: before anything is asked.
         RemoteError: if the service cannot be used; what was answered is kept.
-        KeyboardInterrupt: after Ctrl-C, when what was under way has been kept.
+        Stopped: after Ctrl-C, when what was under way has been kept.
     """
     if image_root is not None and not worker.sees:
         raise UsageError(
@@ -163,7 +163,10 @@ def translate(
                 job.run(worker, settings=settings, journal=journal, on_progress=on_progress)
             )
         if job.interrupted:
-            raise KeyboardInterrupt
+            raise Stopped(
+                f"stopped with {job.progress.done:,} of {job.progress.total:,} segments done",
+                hint="What was answered is kept: the same command goes on from there.",
+            )
         if isinstance(job.end, ParrotError):
             raise job.end
         assert job.pipeline is not None  # the run made it

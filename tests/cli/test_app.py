@@ -345,9 +345,9 @@ def test_every_kind_of_error_has_its_exit_code(run, monkeypatch, error, code):
 
 
 def test_ctrl_c_has_an_exit_code_of_its_own(run, monkeypatch):
-    def stop(**_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "app", stop)
-    code, _, err = run("chat")
+    monkeypatch.setattr("parrot_core.recipe.load_recipe", stop)
+    code, _, err = run("recipe", "check", TINY)
     assert (code, err) == (130, "error: stopped\n")

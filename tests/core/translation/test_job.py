@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -482,8 +483,9 @@ def test_ctrl_c_keeps_what_is_under_way_and_exits_with_130(tmp_path: Path):
         while sum(server.answered.values()) < 50:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        _, said = process.communicate(timeout=20)
         assert process.returncode == 130
+        assert re.search(r"^error: stopped with \d+ of 240 segments done$", said, re.MULTILINE)
         assert answers_kept(out) == sum(server.answered.values())
 
 
