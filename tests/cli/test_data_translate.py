@@ -245,6 +245,9 @@ def test_split_and_stats_print_tables_and_json(source: Path):
     counted = json.loads(run("stats", source, "--json").stdout)
     assert sum(part["samples"] for part in counted["languages"].values()) == 3
     assert "English" in run("stats", source).stdout
+    nameless = run("stats", source.parent / "nothing.json", "--plot", "plot.txt")
+    assert isinstance(nameless.exception, UsageError)
+    assert "plot.txt is no name of a picture" in nameless.exception.problem
 
 
 def test_a_benchmark_is_built_from_a_table(source: Path):
