@@ -44,7 +44,9 @@ def build_benchmark(
     training data. Run it again to go on.
     """
     from parrot_core.data.records import keep_sources
+    from parrot_core.errors import UsageError
     from parrot_core.translation.benchmark import (
+        DROPPED,
         read_items,
         select,
         table_files,
@@ -59,6 +61,14 @@ def build_benchmark(
         exclude=exclude_category or (),
         seed=seed,
     )
+    if not selection.entries:
+        raise UsageError(
+            "none of the questions can be used",
+            hint="; ".join(
+                f"{count:,}: {DROPPED[reason]}" for reason, count in selection.dropped.most_common()
+            )
+            or "The tables are empty.",
+        )
     work = prepare(options, source_language="en", on_flag=on_flag)
     outputs = table_files(options.out, name=name, languages=["en", *work.languages])
     keep_sources(files, outputs.values())

@@ -9,14 +9,14 @@ import csv
 import json
 import random
 import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
 
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import UsageError
+from parrot_core.translation.tables import read_table
 from parrot_core.translation.workers import digest
 
 FORMS = ("yes-no", "choice")
@@ -26,6 +26,7 @@ DROPPED = {
     "no-image": "there is no picture, so the text alone would be asked about",
     "code": "it is about program code, which is English in every language",
     "english-words": "it is about English words, letters or spelling",
+    "no-question": "there is no question",
     "no-answer": "the answer is none of the options",
     "repeated": "an earlier item asks the same about the same picture",
     "no-pair": "a Yes/No question without its counterpart about the same picture",
@@ -106,40 +107,30 @@ def read_items(files: Sequence[Path]) -> Iterator[Item]:
         MissingError: if a file is not there.
         UsageError: if a table lacks a column; names the file.
     """
-    csv.field_size_limit(sys.maxsize)
     for path in files:
-        if not path.is_file():
-            raise MissingError(f"no such table: {path}", hint="Check the path.")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t")
-            missing = {"index", "question", "answer"} - set(rows.fieldnames or ())
-            if missing:
-                raise UsageError(
-                    f"{path}:1: no column {', '.join(sorted(missing))}",
-                    hint="Give TSV files with index, image, question, answer (and A, B, C, D).",
-                )
-            images: dict[str, str] = {}
-            for row in rows:
-                cell = (row.get("image") or row.get("image_path") or "").strip()
-                # A short number stands for the picture of the row of that index.
-                image = images.get(cell, "") if cell.isdecimal() else cell
-                images[row["index"]] = image
-                options = {
-                    letter: text
-                    for letter in ascii_uppercase
-                    if (text := (row.get(letter) or "").strip())
-                }
-                hint = (row.get("hint") or "").strip()
-                question = "\n".join(part for part in (hint, row["question"].strip()) if part)
-                answer = (row["answer"] or "").strip()
-                yield Item(
-                    index=row["index"],
-                    image=image,
-                    question=question,
-                    options=options,
-                    answer=answer if options else answer.capitalize(),
-                    category=(row.get("category") or "").strip(),
-                )
+        rows = read_table(
+            path,
+            delimiters="\t",
+            needed=("index", "question", "answer"),
+            hint="Give TSV files with index, image, question, answer (and A, B, C, D).",
+        )
+        _, names = next(rows)
+        images: dict[str, str] = {}
+        for _, cells in rows:
+            row = dict(zip(names, map(str.strip, cells), strict=True))
+            cell = row.get("image") or row.get("image_path") or ""
+            # A short number stands for the picture of the row of that index.
+            image = images.get(cell, "") if cell.isdecimal() else cell
+            images[row["index"]] = image
+            options = {letter: text for letter in ascii_uppercase if (text := row.get(letter))}
+            yield Item(
+                index=row["index"],
+                image=image,
+                question="\n".join(part for part in (row.get("hint"), row["question"]) if part),
+                options=options,
+                answer=row["answer"] if options else row["answer"].capitalize(),
+                category=row.get("category", ""),
+            )
 
 
 def select(
@@ -207,6 +198,8 @@ def _reason(item: Item, exclude: Sequence[str]) -> str | None:
         return "category"
     if not item.image:
         return "no-image"
+    if not item.question:
+        return "no-question"
     if item.answer not in (item.options or _YES_NO):
         return "no-answer"
     if _CODE.search(text):

@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parrot_core.errors import MissingError, UsageError
+from parrot_core.translation.tables import read_table
 
 FORMATS = ("csv", "jsonl", "xliff")
 """File formats; CSV is UTF-8 with a byte order mark, which Excel and LibreOffice recognise."""
@@ -21,7 +21,6 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNIT = re.compile(r"<(?:\w+:)?trans-unit\b")
 _UNTOUCHED = ("needs-", "new")
-_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,29 +86,27 @@ def read_rows(path: Path) -> list[WorkRow]:
     """
     if not path.is_file():
         raise MissingError(f"no such file: {path}", hint="Check the path.")
-    readers: dict[str, Callable[[str, Path], Iterator[WorkRow]]] = {
+    readers: dict[str, Callable[[Path], Iterator[WorkRow]]] = {
         ".csv": _from_csv,
-        ".jsonl": _from_jsonl,
-        ".xlf": _from_xliff,
-        ".xliff": _from_xliff,
+        ".jsonl": lambda path: _from_jsonl(_text_in(path), path),
+        ".xlf": lambda path: _from_xliff(_text_in(path), path),
+        ".xliff": lambda path: _from_xliff(_text_in(path), path),
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
             f"{path}: unknown format {path.suffix!r}", hint=f"Known: {', '.join(readers)}."
         )
+    return list(reader(path))
+
+
+def _text_in(path: Path) -> str:
     data = path.read_bytes()
-    # Excel's "Unicode text" is UTF-16.
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    csv.field_size_limit(sys.maxsize)  # a text may be long
     try:
-        return list(reader(data.decode(encoding), path))
-    except csv.Error as error:
-        raise UsageError(f"{path} is not CSV: {error}", hint="Export it again.") from error
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path} is not UTF-8", hint='Save it as "CSV UTF-8" so that no letter is lost.'
-        ) from error
+        raise UsageError(f"{path} is not UTF-8", hint="Save it in UTF-8.") from error
 
 
 def _to_csv(rows: Sequence[WorkRow]) -> str:
@@ -137,31 +134,18 @@ def _unguard(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 
-def _from_csv(text: str, path: Path) -> Iterator[WorkRow]:
-    header = _LINE_END.split(text, maxsplit=1)[0]
-    # Excel writes what the computer's region separates lists with.
-    delimiter = max((",", ";", "\t"), key=header.count)
-    # Strict, because an open quotation mark would swallow all rows after it.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    names = [name.strip() for name in next(reader, [])]
-    for name in ("row", "hash", "answer"):
-        if names.count(name) != 1:
-            raise UsageError(
-                f"{path}:1: {'two columns' if name in names else 'no column'} {name}",
-                hint="Keep the columns of the exported file.",
-            )
-    line = reader.line_num + 1
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            if len(cells) > len(names):
-                raise UsageError(
-                    f"{path}:{line}: more cells than columns",
-                    hint=f"A text with {delimiter!r} in it stands in quotation marks.",
-                )
-            found = dict(zip(names, map(_unguard, cells), strict=False))
-            versions = [text for name, text in found.items() if name.startswith("version_")]
-            yield _row(found, versions or [found.get("translation", "")], line=line)
-        line = reader.line_num + 1
+def _from_csv(path: Path) -> Iterator[WorkRow]:
+    rows = read_table(
+        path,
+        delimiters=",;\t",
+        needed=("row", "hash", "answer"),
+        hint="Keep the columns of the exported file.",
+    )
+    _, names = next(rows)
+    for line, cells in rows:
+        found = dict(zip(names, map(_unguard, cells), strict=True))
+        versions = [text for name, text in found.items() if name.startswith("version_")]
+        yield _row(found, versions or [found.get("translation", "")], line=line)
 
 
 def _row(found: dict[str, str], texts: Iterable[str], *, line: int) -> WorkRow:

@@ -145,6 +145,13 @@ def test_all_languages_ask_the_same_in_the_same_order(tmp_path: Path, form: str)
         assert (second["image"], second["pair_id"]) == (first["index"], first["pair_id"])
 
 
+def test_rows_without_a_question_or_an_answer_are_left_out_and_counted(tmp_path: Path):
+    path = tmp_path / "short.tsv"
+    path.write_text("index\timage\tquestion\tA\tB\tanswer\n1\tp\n2\tq\tWhat is it?\ta car\n")
+    selection = select(read_items([path]))
+    assert (selection.entries, selection.dropped) == ([], {"no-question": 1, "no-answer": 1})
+
+
 def test_an_unfinished_translation_makes_no_tables(tmp_path: Path):
     selection = select(read_items([write(tmp_path / "in.tsv", choice(0))]))
     with pytest.raises(UsageError, match="'tr' is not complete"):
