@@ -239,8 +239,15 @@ def test_an_output_that_cannot_be_written_is_missing(run, recipe):
 
 def test_stage_2_without_stage_1_is_missing(run, recipe):
     code, _, err = run("train", "--stage", "2", "--recipe", recipe)
-    assert_is_one_error(err, problem="no output of stage 1")
+    assert_is_one_error(err, problem="no output of stage 1 in runs/small")
     assert code == 3
+
+
+def test_a_dry_run_that_fails_leaves_no_folder(run, recipe):
+    code, _, err = run("train", "--stage", "2", "--recipe", recipe, "--dry-run")
+    assert_is_one_error(err, problem="no output of stage 1 in runs/small")
+    assert code == 3
+    assert not (recipe.parent / "runs").exists()
 
 
 def test_training_prints_the_folder_alone(run, recipe):
