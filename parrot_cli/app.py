@@ -80,6 +80,7 @@ def parrot(
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
     if languages is not None:
         add_languages(languages)
         os.environ[LANGUAGES_VARIABLE] = str(languages.resolve())  # for processes that it starts

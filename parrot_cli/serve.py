@@ -95,7 +95,10 @@ def serve(
         timeout_graceful_shutdown=5,
         server_header=False,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt as error:  # how it is meant to end
+        raise typer.Abort from error
 
 
 def is_loopback(host: str) -> bool:
