@@ -83,7 +83,7 @@ def build_benchmark(
     report = run_shown(source, options.out, work)
     if not report.complete:
         print_report(report, options.out, as_json=options.as_json)
-    end(report)
+    end(report, options.out)
     tables = write_tables(
         selection, options.out, name=name, source_language="en", languages=work.languages
     )

@@ -39,9 +39,9 @@ def export_command(
     In the column `answer` people write their text, `=` if the translation is right as it is, or,
     in a vote, the number of the best version.
     """
-    from parrot_cli.output import print_line
+    from parrot_cli.output import note, print_line
     from parrot_core.languages import get_language
-    from parrot_core.translation.review import export_work, read_journal
+    from parrot_core.translation.review import export_work, read_journal, status
 
     by_name = {".csv": "csv", ".jsonl": "jsonl", ".xlf": "xliff", ".xliff": "xliff"}
     with read_journal(job) as journal:
@@ -54,7 +54,15 @@ def export_command(
             person=person,
             source_language=get_language(source_language).code,
         )
+        waiting = {
+            other: None
+            for parts in status(journal).values()
+            for other, part in parts.items()
+            if other != step and part.settled < part.tasks
+        }
     print_line(f"{count:,} rows to {step}: {out}")
+    if not count and waiting:
+        note(f"rows wait for another --step: {', '.join(waiting)}")
 
 
 @app.command("import")

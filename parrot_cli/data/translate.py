@@ -42,4 +42,4 @@ def translate(
         return
     report = run_shown(source, options.out, work, image_root=root)
     print_report(report, options.out, as_json=options.as_json)
-    end(report)
+    end(report, options.out)

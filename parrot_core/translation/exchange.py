@@ -95,7 +95,8 @@ def read_rows(path: Path) -> list[WorkRow]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
-            f"{path}: unknown format {path.suffix!r}", hint=f"Known: {', '.join(readers)}."
+            f"{path}: unknown format {path.suffix!r}",
+            hint=f"Known: {', '.join(readers)}; a spreadsheet saves its table as CSV UTF-8.",
         )
     return list(reader(path))
 

@@ -189,7 +189,12 @@ def test_people_alone_translate_without_any_service(source: Path):
         "--candidates",
         "1",
     ]
-    assert run(*job, "--json").exit_code == 1
+    waits = run(*job, "--json")
+    assert waits.exit_code == 1
+    assert f"parrot data review export {out} --step draft" in waits.stderr
+    none = run("review", "export", out, "--out", source.parent / "none.csv")
+    assert "0 rows to refine" in none.stdout
+    assert "wait for another --step: draft" in none.stderr
     for step, answer in (("draft", "Bu bir resim {0}."), ("refine", "=")):
         table = source.parent / f"{step}.jsonl"
         assert (
