@@ -2,6 +2,8 @@
 
 import json
 import random
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -257,7 +259,8 @@ def _print_report(report: dict[str, Any], output: Path) -> None:
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
     print_line(f"{seconds / 60:.1f} minutes: {spent}")
     print_line(f"Everything lies in {output}: report.md, report.json, routing.png, stage2, eval")
-    print_line(f'Go on: parrot chat PICTURE --lang tr --prompt "{TURKISH_QUESTION}"')
+    program = "parrot" if shutil.which("parrot") else sys.argv[0]  # make puts it on no path
+    print_line(f'Go on: {program} chat {first["image"]} --lang tr --prompt "{TURKISH_QUESTION}"')
 
 
 def _as_markdown(report: dict[str, Any], output: Path) -> str:
