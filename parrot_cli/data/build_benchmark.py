@@ -15,7 +15,7 @@ from parrot_cli.data.translation_report import (
 )
 
 if TYPE_CHECKING:
-    from parrot_core.translation.benchmark import Selection
+    from parrot_core.benchmarks.building import Selection
 
 
 @with_options
@@ -43,32 +43,17 @@ def build_benchmark(
     about English words are left out, categories are balanced, and what remains is translated like
     training data. Run it again to go on.
     """
+    from parrot_core.benchmarks.building import select, table_files, write_source, write_tables
+    from parrot_core.benchmarks.registry import read_tables
     from parrot_core.data.records import keep_sources
-    from parrot_core.errors import UsageError
-    from parrot_core.translation.benchmark import (
-        DROPPED,
-        read_items,
-        select,
-        table_files,
-        write_source,
-        write_tables,
-    )
 
     selection = select(
-        read_items(files),
+        read_tables(dict.fromkeys(files, "en")),
         form=form,
         per_category=per_category,
         exclude=exclude_category or (),
         seed=seed,
     )
-    if not selection.entries:
-        raise UsageError(
-            "none of the questions can be used",
-            hint="; ".join(
-                f"{count:,}: {DROPPED[reason]}" for reason, count in selection.dropped.most_common()
-            )
-            or "The tables are empty.",
-        )
     work = prepare(options, source_language="en", on_flag=on_flag)
     outputs = table_files(options.out, name=name, languages=["en", *work.languages])
     keep_sources(files, outputs.values())
@@ -92,9 +77,10 @@ def build_benchmark(
 
 def _print_selection(selection: "Selection", tables: dict[str, Path], *, as_json: bool) -> None:
     from parrot_cli.output import print_json, print_line, print_table
-    from parrot_core.translation.benchmark import DROPPED, read_items
+    from parrot_core.benchmarks.building import DROPPED
+    from parrot_core.benchmarks.tsv import read_records
 
-    rows = sum(1 for _ in read_items([tables["en"]]))
+    rows = sum(1 for _ in read_records(tables["en"]))
     if as_json:
         print_json(
             {

@@ -96,6 +96,8 @@ def show_comparison(comparison: "Comparison", *, published: "list[PublishedRow]"
         title=str(first["benchmark"]),
     )
     print_line(describe_figures(first))
+    if not comparison.differences:
+        return
     print_table(
         ("runs", "difference", "95 % interval", "p (McNemar)", "only first", "only second", "n"),
         [

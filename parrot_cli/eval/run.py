@@ -1,7 +1,8 @@
 """`parrot eval`."""
 
 import os
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -156,57 +157,61 @@ def evaluate(
     if judge_url or judge_model:
         judge = Judge(endpoint=_endpoint(judge_url, judge_model, key, what="judge"))
 
-    with live_line() if predictions is None else nullcontext(note) as show:
-        settings = Settings(
-            data_root=data_root,
-            form=form,
-            prompt_style=prompt_style,
-            prompt_language=prompt_language,
-            answer_by=answer_by,
-            image_root=image_root,
-            share=Share.parse(share),
-            judge=judge,
-            on_progress=lambda done, of: show(f"{done:,} of {of:,} questions answered"),
+    settings = Settings(
+        data_root=data_root,
+        form=form,
+        prompt_style=prompt_style,
+        prompt_language=prompt_language,
+        answer_by=answer_by,
+        image_root=image_root,
+        share=Share.parse(share),
+        judge=judge,
+    )
+    if predictions is not None:
+        report = score_predictions(
+            predictions, target, languages=languages, scorer=scorer, settings=settings
         )
-        if predictions is not None:
-            report = score_predictions(
-                predictions, target, languages=languages, scorer=scorer, settings=settings
-            )
-            folder = output
-        else:
-            folder = output or _default_folder(benchmark, data, model)
-            # Mistakes in the data show before minutes are spent on loading a model.
-            task = load_task(target, languages=languages, settings=settings)
-            check_scorer(scorer)
-            answerer = _answerer(
-                model or "",
-                url,
-                key=key,
-                batch_size=batch_size,
-                max_new_tokens=max_new_tokens,
-                device=device,
-            )
-            with ExitStack() as stack:
-                if via_translation:
-                    translator = stack.enter_context(
-                        _translator(
-                            translation_backend,
-                            model=translation_model or "",
-                            url=translation_url or url,
-                            key=key,
-                            device=device,
-                            concurrency=batch_size,
-                            folder=folder / _translations_name(settings.share),
-                        )
+        folder = output
+    else:
+        folder = output or _default_folder(benchmark, data, model)
+        # Mistakes in the data show before minutes are spent on loading a model.
+        task = load_task(target, languages=languages, settings=settings)
+        check_scorer(scorer)
+        answerer = _answerer(
+            model or "",
+            url,
+            key=key,
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            device=device,
+        )
+        with ExitStack() as stack:
+            if via_translation:
+                translator = stack.enter_context(
+                    _translator(
+                        translation_backend,
+                        model=translation_model or "",
+                        url=translation_url or url,
+                        key=key,
+                        device=device,
+                        concurrency=batch_size,
+                        folder=folder / _translations_name(settings.share),
                     )
-                    answerer = ViaTranslation(answerer=answerer, translator=translator)
-                try:
-                    report = run(task, answerer, scorer=scorer, output=folder, settings=settings)
-                except UnfinishedError as unfinished:
-                    note(unfinished.problem)
-                    raise typer.Exit(0) from None
-                if via_translation:
-                    note(f"translation took {translator.spent}, all runs together")
+                )
+                answerer = ViaTranslation(answerer=answerer, translator=translator)
+            show = stack.enter_context(live_line())
+            watched = replace(
+                settings,
+                on_progress=lambda done, of: show(f"{done:,} of {of:,} questions answered"),
+                on_review=lambda done, of: show(f"{done:,} of {of:,} answers rated"),
+            )
+            try:
+                report = run(task, answerer, scorer=scorer, output=folder, settings=watched)
+            except UnfinishedError as unfinished:
+                note(unfinished.problem)
+                raise typer.Exit(0) from None
+            if via_translation:
+                note(f"translation took {translator.spent}, all runs together")
     rows = published_rows(report.benchmark) if published else []
     if folder is not None:
         write_report(report, folder, published=rows)
@@ -271,9 +276,14 @@ def _answerer(
             max_new_tokens=max_new_tokens,
             concurrency=batch_size,
         )
-    from parrot_cli.eval.models import load_answerer
+    from parrot_cli.output import loading
 
-    return load_answerer(model, batch_size=batch_size, max_new_tokens=max_new_tokens, device=device)
+    with loading(Path(model)):
+        from parrot_cli.eval.models import load_answerer
+
+        return load_answerer(
+            model, batch_size=batch_size, max_new_tokens=max_new_tokens, device=device
+        )
 
 
 def _translator(

@@ -80,7 +80,7 @@ class AnswerFile:
         share: This process's part.
 
     Raises:
-        UsageError: if the folder cannot be written to.
+        UsageError: if the folder cannot be written to, or another run is writing in it.
     """
 
     def __init__(
@@ -105,9 +105,7 @@ class AnswerFile:
         answers: dict[str, str] = {}
         for path in sorted(self.folder.glob("answers*.jsonl")):
             if _fingerprint_in(path) == self.fingerprint:
-                answers.update(
-                    (row["key"], row["prediction"]) for row in _whole_lines(path) if "key" in row
-                )
+                answers.update(_answer_in(row, path) for row in _whole_lines(path) if "key" in row)
         return answers
 
     @contextmanager
@@ -119,13 +117,7 @@ class AnswerFile:
         """
         try:
             with self.path.open("a+b") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise UsageError(
-                        f"{self.path} is being written by another process",
-                        hint="Wait for it, choose another --output, or share with --share 1/2.",
-                    ) from error
+                _lock(file, self.path)
                 _cut_torn_line(file)
                 writer = AnswerWriter(file)
                 if file.tell() == 0:
@@ -142,7 +134,7 @@ class AnswerFile:
         """
         answers = self.read()
         target = self.folder / ANSWERS
-        temporary = target.with_suffix(".jsonl.part")
+        temporary = self.path.with_suffix(".part")  # its own: two may finish at the same time
         try:
             self._make_room(target)
             with temporary.open("wb") as file:
@@ -159,7 +151,9 @@ class AnswerFile:
         """Puts another run's answers aside, and takes this run's back if they were."""
         there = _fingerprint_in(path)
         if there is not None and there != self.fingerprint:
-            path.replace(path.with_name(f"{path.stem}.{there}.jsonl.other"))
+            with path.open("rb") as file:
+                _lock(file, path)
+                path.replace(path.with_name(f"{path.stem}.{there}.jsonl.other"))
         aside = path.with_name(f"{path.stem}.{self.fingerprint}.jsonl.other")
         if not path.exists() and aside.exists():
             aside.replace(path)
@@ -189,9 +183,32 @@ def read_header(path: Path) -> dict[str, Any]:
         UsageError: if the file does not begin so.
     """
     first = next(_whole_lines(path), None)
-    if not isinstance(first, dict) or "fingerprint" not in first:
+    if first is None or "fingerprint" not in first:
         raise UsageError(f"{path} is not a run's answers", hint="Name the folder of a run.")
     return first
+
+
+def _lock(file: Any, path: Path) -> None:  # noqa: ANN401 - an open file
+    """Takes the lock that whoever writes a file of answers holds, until the file is closed.
+
+    Raises:
+        UsageError: if another process has it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"{path} is being written by another process",
+            hint="Wait for it, choose another --output, or share with --share 1/2.",
+        ) from error
+
+
+def _answer_in(row: Mapping[str, Any], path: Path) -> tuple[str, str]:
+    """Returns the key and the answer of a line."""
+    key, answer = row["key"], row.get("prediction")
+    if not isinstance(key, str) or not isinstance(answer, str):
+        raise UsageError(f"{path} has a line that is no answer", hint="Remove the line.")
+    return key, answer
 
 
 def _fingerprint_in(path: Path) -> str | None:
@@ -209,10 +226,13 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
                 raise UsageError(
-                    f"{path} has a line that is not JSON", hint="Remove the line, or the file."
-                ) from error
+                    f"{path} has a line that is no JSON object",
+                    hint="Remove the line, or the file.",
+                )
             yield row
 
 

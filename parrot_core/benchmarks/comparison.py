@@ -18,6 +18,8 @@ _MUST_AGREE = (
     ("data", "data"),
     ("prompt", "prompts"),
 )
+_FIELDS = {*(key for key, _ in _MUST_AGREE), "model", "overall", "n", "languages", "units"}
+_FIGURES = {"value", "low", "high", "n"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +29,8 @@ class Comparison:
     Attributes:
         names: What each run is called.
         reports: As `Report.as_dict` wrote them.
-        differences: For each pair of runs (first, second), the second against the first.
+        differences: For each pair of runs (first, second), the second against the first; none where
+            answers are rated, and not right or wrong.
     """
 
     names: tuple[str, ...]
@@ -47,13 +50,27 @@ def load_report(path: Path) -> dict[str, Any]:
         raise MissingError(f"no report at {file}", hint="Name the --output folder of a run.")
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{file} is not JSON: {error}", hint="Run the evaluation again."
         ) from error
-    if not isinstance(report, dict) or "languages" not in report or "units" not in report:
+    if not _is_report(report):
         raise UsageError(f"{file} is not a report of `parrot eval`", hint="Name a run's folder.")
-    return report
+    found: dict[str, Any] = report
+    return found
+
+
+def _is_report(report: Any) -> bool:  # noqa: ANN401 - what JSON says
+    """Whether something is what `Report.as_dict` writes, as far as comparing needs it."""
+    if not isinstance(report, dict) or not report.keys() >= _FIELDS:
+        return False
+    languages, units = report["languages"], report["units"]
+    return (
+        isinstance(units, dict)
+        and isinstance(languages, dict)
+        and all(isinstance(hit, bool) for hit in units.values())
+        and all(isinstance(one, dict) and one.keys() >= _FIGURES for one in languages.values())
+    )
 
 
 def compare(paths: Sequence[Path]) -> Comparison:
@@ -72,6 +89,7 @@ def compare(paths: Sequence[Path]) -> Comparison:
         differences={
             (a, b): _paired(left["units"], right["units"])
             for (a, left), (b, right) in combinations(zip(names, reports, strict=True), 2)
+            if left["units"]
         },
     )
 
@@ -91,7 +109,8 @@ def refuse_unlike(paths: Sequence[Path], reports: Sequence[Mapping[str, Any]]) -
                     f"({_short(first.get(key))} and {_short(report.get(key))})",
                     hint="Run both with the same data and options.",
                 )
-        if report["units"].keys() != first["units"].keys():
+        # Of free answers only those that show their language are units, each run's own.
+        if first["form"] != "fidelity" and report["units"].keys() != first["units"].keys():
             raise UsageError(
                 f"{paths[0]} and {path} cannot be compared: they answered other questions",
                 hint="Run both in the same languages.",
@@ -99,7 +118,7 @@ def refuse_unlike(paths: Sequence[Path], reports: Sequence[Mapping[str, Any]]) -
 
 
 def _paired(first: Mapping[str, bool], second: Mapping[str, bool]) -> PairedDifference:
-    keys = sorted(first)
+    keys = sorted(first.keys() & second.keys())
     return compare_paired([first[key] for key in keys], [second[key] for key in keys])
 
 

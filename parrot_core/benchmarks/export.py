@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def write_report(report: Report, folder: Path, *, published: list[PublishedRow])
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             path = folder / name
-            temporary = path.with_name(f".{name}.part")
+            # Its own: of processes that share a run, two may finish at the same time.
+            temporary = path.with_name(f".{name}.{os.getpid()}.part")
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)
             written.append(path)

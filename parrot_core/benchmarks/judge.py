@@ -6,14 +6,16 @@ never averaged in; a judge that is down is an error, and nothing is scored in it
 """
 
 import re
+import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from parrot_core.benchmarks.answers import AnswerFile, fingerprint_of
 from parrot_core.benchmarks.base import Question
-from parrot_core.benchmarks.endpoint import Endpoint
+from parrot_core.benchmarks.endpoint import Endpoint, ask_at_once
 from parrot_core.benchmarks.report import (
     LanguageReport,
     Provenance,
@@ -43,6 +45,7 @@ _TASK = (
 )
 _TEMPERATURE = 0.2
 _LONGEST_REVIEW = 1024  # tokens
+_AT_ONCE = 8  # reviews asked for at the same time
 _RATING = r"(\d+(?:\.\d+)?)(?:\s*/\s*10)?"
 _TWO_RATINGS = re.compile(rf"^[^\w-]*{_RATING}\s*[,;\s]\s*{_RATING}\W*$")
 _NAMED_RATINGS = re.compile(
@@ -73,8 +76,15 @@ class Judge:
             "task": fingerprint_of({"system": SYSTEM, "task": _TASK}),
         }
 
-    def review(self, question: Question, prediction: str) -> str:
+    def review(
+        self, question: Question, prediction: str, stop: threading.Event | None = None
+    ) -> str:
         """Returns the judge's words on an answer.
+
+        Args:
+            question: With its reference answer.
+            prediction: The answer.
+            stop: Once it is set, the judge is not asked again.
 
         Raises:
             RemoteError: if the judge cannot be asked.
@@ -83,7 +93,9 @@ class Judge:
             {"role": "system", "content": SYSTEM},
             {"role": "user", "content": judge_prompt(question, prediction)},
         ]
-        return self.endpoint.chat(messages, max_tokens=_LONGEST_REVIEW, temperature=_TEMPERATURE)
+        return self.endpoint.chat(
+            messages, max_tokens=_LONGEST_REVIEW, temperature=_TEMPERATURE, stop=stop
+        )
 
 
 def judge_prompt(question: Question, prediction: str) -> str:
@@ -147,6 +159,7 @@ def judged_report(
     *,
     output: Path,
     provenance: Provenance,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Has answers rated, and reports their scores relative to the reference answers.
 
@@ -156,6 +169,7 @@ def judged_report(
         judge: Who rates.
         output: The run's folder; reviews are kept in `judge/` below it.
         provenance: Where the answers come from.
+        on_progress: Told how many of how many answers are rated.
 
     Raises:
         UsageError: if a question has no reference answer.
@@ -173,9 +187,16 @@ def judged_report(
     todo = [question for question in questions if question.key not in reviews]
     if todo:
         with file.writer() as writer:
-            for question in todo:
-                reviews[question.key] = judge.review(question, predictions[question.key])
-                writer.append({"key": question.key, "prediction": reviews[question.key]})
+            for start in range(0, len(todo), _AT_ONCE):
+                asked = todo[start : start + _AT_ONCE]
+                requests = [
+                    partial(judge.review, question, predictions[question.key]) for question in asked
+                ]
+                for question, review in zip(asked, ask_at_once(requests), strict=True):
+                    reviews[question.key] = review
+                    writer.append({"key": question.key, "prediction": review})
+                if on_progress is not None:
+                    on_progress(len(reviews), len(questions))
             writer.sync()
     read = {key: parse_review(review) for key, review in reviews.items()}
     languages = {}

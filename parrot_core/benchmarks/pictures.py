@@ -3,6 +3,7 @@
 import ast
 import binascii
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ _SIGNATURES = (
     b"MM\0*",
     b"\0\0\0\x0cjP",
 )
+_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89PNG": b"IEND\xaeB`\x82", b"GIF8": b";"}
+"""How a file of each kind ends, by how it begins."""
+_TAIL = 64  # bytes at the end of a file that are looked at; some programs append nulls
 _DATA_URI = b"base64,"
 
 
@@ -64,11 +68,13 @@ class FilePicture:
         return self.name
 
     def fault(self) -> str | None:
-        """Says what is wrong with the path, if anything."""
-        from parrot_core.data.images import resolve_image
+        """Says what is wrong with the path or the file, if anything."""
+        from parrot_core.data.images import open_image, resolve_image
 
         try:
-            resolve_image(self.name, root=self.root)
+            path = resolve_image(self.name, root=self.root)
+            if not _file_is_whole(path):
+                open_image(path)
         except ParrotError as error:
             return error.problem
         return None
@@ -90,7 +96,10 @@ def count_pictures(cell: bytes) -> int:
 
 
 def cell_faults(cell: bytes) -> str | None:
-    """Says what is wrong with a cell of pictures, if anything."""
+    """Says what is wrong with a cell of pictures, if anything.
+
+    A picture is decoded only where its end is not as it should be; other damage shows later.
+    """
     try:
         pictures = _split(cell)
     except ValueError as error:
@@ -103,7 +112,35 @@ def cell_faults(cell: bytes) -> str | None:
             return f"{which} is broken base64 ({error})"
         if not data.startswith(_SIGNATURES):
             return f"{which} is base64, but of no picture that is known"
+        if not _is_whole(data[:_TAIL], data[-_TAIL:], size=len(data)):
+            from parrot_core.data.images import open_image
+
+            try:
+                open_image(data)
+            except ParrotError as error:
+                return f"{which} is damaged: {error.problem}"
     return None
+
+
+def _file_is_whole(path: Path) -> bool:
+    """Whether a file can be seen to be whole; False says that only decoding it can tell."""
+    if not path.is_file():  # a pipe would never end
+        return False
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(_TAIL), file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            return _is_whole(head, file.read(), size=size)
+    except OSError:
+        return False
+
+
+def _is_whole(head: bytes, tail: bytes, *, size: int) -> bool:
+    """Whether a picture ends as files of its kind do, which is quicker to see than to decode it."""
+    if head.startswith(b"RIFF"):
+        return size >= int.from_bytes(head[4:8], "little") + 8
+    ending = next((end for begin, end in _ENDINGS.items() if head.startswith(begin)), None)
+    return ending is not None and tail.rstrip(b"\0").endswith(ending)
 
 
 def _split(cell: bytes) -> list[bytes]:

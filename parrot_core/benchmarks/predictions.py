@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import logging
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from parrot_core.benchmarks.base import Question
-from parrot_core.benchmarks.tables import language_of_name
+from parrot_core.benchmarks.base import UNDETERMINED, Question
+from parrot_core.benchmarks.tables import language_of_code, language_of_name, whole_number
 from parrot_core.benchmarks.tsv import column_names, read_records
 from parrot_core.errors import MissingError, UsageError
+
+_log = logging.getLogger(__name__)
 
 _WORKBOOK = "xl/workbook.xml"
 _RELATIONS = "xl/_rels/workbook.xml.rels"
@@ -26,7 +29,9 @@ def read_predictions(path: Path, questions: Sequence[Question]) -> dict[str, obj
     """Reads answers and puts them to their questions.
 
     A row belongs to the question of its `index`; where several tables are scored at once, `key`,
-    `SUB_DATASET` or `language` tells which.
+    `SUB_DATASET` or `language` tells which. Rows that are said to be of other tables or languages
+    are left out. A file of the toolkit's that joins tables has numbered their rows anew, and is
+    read by its `original_index`.
 
     Args:
         path: A `.tsv`, `.xlsx` or `.jsonl` file.
@@ -50,14 +55,27 @@ def read_predictions(path: Path, questions: Sequence[Question]) -> dict[str, obj
             hint=f"Give one of: {', '.join(readers)}.",
         )
     finder = _Finder(questions, path=path)
+    rows = list(reader(path))
+    if any("original_index" in row for _, row in rows) and not all(map(finder.knows, rows)):
+        rows = [(origin, {**row, "index": row.get("original_index")}) for origin, row in rows]
     predictions: dict[str, object] = {}
-    for origin, row in reader(path):
+    for origin, row in rows:
+        if "prediction" not in row:
+            raise UsageError(f"{origin}: no prediction", hint="Add a column `prediction`.")
         key = finder.key_of(row, origin=origin)
+        if key is None:
+            continue
         if key in predictions:
-            raise UsageError(f"{origin}: index {row['index']} is there twice", hint="Keep one row.")
+            raise UsageError(
+                f"{origin}: index {key.rpartition('/')[2]} is there twice", hint="Keep one row."
+            )
         predictions[key] = _as_answer(row["prediction"], origin=origin)
     if not predictions:
-        raise UsageError(f"{path} has no answers", hint="Check that it is the right file.")
+        raise UsageError(
+            f"{path} has no answers to these questions", hint="Check that it is the right file."
+        )
+    if elsewhere := len(rows) - len(predictions):
+        _log.warning("%s: %d answers are to other tables or languages: left out", path, elsewhere)
     return predictions
 
 
@@ -83,40 +101,79 @@ class _Finder:
     def __init__(self, questions: Sequence[Question], *, path: Path) -> None:
         """Arranges questions by what a row may say of them."""
         self._keys = {question.key for question in questions}
-        self._language = language_of_name(path.stem)
+        self._languages = {question.language for question in questions}
+        self._tables = {question.table.lower(): question.table for question in questions}
+        self._named = language_of_name(path.stem)
         self._by_place: dict[tuple[str | None, int], set[str]] = {}
         for question in questions:
             for place in (None, question.table, question.language):
                 self._by_place.setdefault((place, question.index), set()).add(question.key)
 
-    def key_of(self, row: Mapping[str, Any], *, origin: str) -> str:
-        """Returns the key of the question that a row answers.
+    def knows(self, entry: tuple[str, Mapping[str, Any]]) -> bool:
+        """Whether a row's question is found, or not asked for."""
+        origin, row = entry
+        try:
+            self.key_of(row, origin=origin)
+        except UsageError:
+            return False
+        return True
+
+    def key_of(self, row: Mapping[str, Any], *, origin: str) -> str | None:
+        """Returns the key of the question that a row answers; None if it says that it is not here.
 
         Raises:
             UsageError: if there is none, or more than one.
         """
-        if row.get("key") in self._keys:
-            return str(row["key"])
-        try:
-            index = int(float(row["index"]))
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise UsageError(f"{origin}: no index", hint="Add a column `index`.") from None
-        if "prediction" not in row:
-            raise UsageError(f"{origin}: no prediction", hint="Add a column `prediction`.")
-        stated = row.get("sub_dataset") or row.get("table") or row.get("language")
-        for place in (stated, self._language, None):
+        key = str(row.get("key"))
+        if key in self._keys:
+            return key
+        index = whole_number(str(row.get("index", "")))
+        if index is None:
+            raise UsageError(
+                f"{origin}: index {row.get('index', '')!r} is no whole number",
+                hint="A column `index` says which question a row answers.",
+            )
+        for place in self._places(row):
             found = self._by_place.get((place, index), set())
             if len(found) == 1:
                 return next(iter(found))
-        if not self._by_place.get((None, index)):
-            raise UsageError(
-                f"{origin}: the data have no index {index}",
-                hint="Check that --predictions and --data belong together.",
-            )
+            if found:
+                raise UsageError(
+                    f"{origin}: index {index} is in several tables",
+                    hint="Add a column `language` or `SUB_DATASET`, or score one table at a time.",
+                )
+        if self._is_elsewhere(row):
+            return None
         raise UsageError(
-            f"{origin}: index {index} is in several tables",
-            hint="Add a column `language` or `SUB_DATASET`, or score one table at a time.",
+            f"{origin}: the data have no index {index}",
+            hint="Check that --predictions and --data belong together.",
         )
+
+    def _places(self, row: Mapping[str, Any]) -> list[str | None]:
+        """Returns where to look for a row's index: what it says itself, or the file's name."""
+        table, language = self._stated(row)
+        if table in self._tables:
+            return [self._tables[table]]
+        if language is not None and UNDETERMINED not in self._languages:
+            return [language]
+        return [self._named, None]
+
+    def _is_elsewhere(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row says that it is of a language of which nothing is asked."""
+        table, language = self._stated(row)
+        return (
+            table not in self._tables
+            and language is not None
+            and not self._languages & {language, UNDETERMINED}
+        )
+
+    def _stated(self, row: Mapping[str, Any]) -> tuple[str, str | None]:
+        """Returns the table and the language that a row says it is of."""
+        table = str(row.get("sub_dataset") or row.get("table") or "")
+        language = language_of_name(table)
+        if language is None and row.get("language"):
+            language = language_of_code(str(row["language"]))
+        return table.lower(), language
 
 
 def _from_tsv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -137,7 +194,7 @@ def _from_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             origin = f"{path.name}:{number}"
             try:
                 row = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(
                     f"{origin}: not JSON in UTF-8: {error}", hint="Mend or remove it."
                 ) from error

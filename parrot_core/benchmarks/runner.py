@@ -44,6 +44,7 @@ class Settings:
         share: This process's part of the work.
         judge: Who rates free answers.
         on_progress: Told how many of how many prompts are answered.
+        on_review: Told how many of how many answers the judge has rated.
     """
 
     data_root: Path = Path("data/benchmarks")
@@ -55,6 +56,7 @@ class Settings:
     share: Share = field(default_factory=Share)
     judge: Judge | None = None
     on_progress: Callable[[int, int], None] | None = None
+    on_review: Callable[[int, int], None] | None = None
 
 
 class UnfinishedError(ParrotError):
@@ -219,7 +221,12 @@ def run(
     file.complete([(q.key, {"index": q.index, "language": q.language}) for q in task.questions])
     if task.form == "judged" and settings.judge is not None:
         return judged_report(
-            task.questions, predictions, settings.judge, output=output, provenance=provenance
+            task.questions,
+            predictions,
+            settings.judge,
+            output=output,
+            provenance=provenance,
+            on_progress=settings.on_review,
         )
     return build_report(
         task.questions, dict(predictions), form=task.form, scorer=scorer, provenance=provenance

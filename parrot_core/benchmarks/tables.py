@@ -1,5 +1,6 @@
 """The questions of a benchmark's table, in VLMEvalKit's columns; all faults are told at once."""
 
+import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,11 @@ from parrot_core.benchmarks.base import UNDETERMINED, ImageSource, Question
 from parrot_core.benchmarks.pictures import CellPicture, FilePicture, cell_faults, count_pictures
 from parrot_core.benchmarks.tsv import Record, column_names, read_records
 from parrot_core.errors import ParrotError, UsageError
-from parrot_core.languages import get_language
+from parrot_core.languages import LANGUAGES, get_language
 
 _LONGEST_REFERENCE = 64  # characters; no picture is as short as that in base64
 _FAULTS_SHOWN = 5
-_LANGUAGE_SUFFIX = re.compile(r"_([A-Za-z]{2})$")
+_LANGUAGE_SUFFIX = re.compile(r"_([A-Za-z]{2}(?:-[A-Za-z]{2,4})?)$")
 
 
 def read_questions(
@@ -59,14 +60,16 @@ def read_questions(
 def language_of_name(name: str) -> str | None:
     """Returns the language that a table's name ends in (`MMMB_cn` is `zh`), if it is one."""
     suffix = _LANGUAGE_SUFFIX.search(name)
-    return _language(suffix[1]) if suffix else None
+    found = language_of_code(suffix[1]) if suffix else None
+    return found if found in LANGUAGES else None
 
 
-def _language(code: str) -> str | None:
+def language_of_code(code: str) -> str:
+    """Returns the code under which a language is known here (`zh` for `cn`), or the code itself."""
     try:
         return get_language(code).code
     except ParrotError:
-        return None
+        return code
 
 
 class _Reader:
@@ -81,6 +84,7 @@ class _Reader:
         self.faults: list[str] = []
         self._pictures: dict[tuple[str, int], tuple[ImageSource, ...]] = {}
         self._references: dict[tuple[str, int], int] = {}
+        self._cells: dict[tuple[str, int], str] = {}
 
     def read(self) -> list[Question]:
         questions: dict[tuple[str, int], Question] = {}
@@ -99,6 +103,7 @@ class _Reader:
                 self.faults.append(f"line {record.line}: index {question.index} is there twice")
                 continue
             questions[place] = question
+            self._cells[place] = _identity_of(record.picture)
             if self.with_pictures:
                 self._keep_picture(place, record)
         return self._with_pictures(questions)
@@ -108,11 +113,13 @@ class _Reader:
         missing = [f"`{name}`" for name in ("index", "question") if name not in names]
         if self.with_pictures and not names & {"image", "image_path"}:
             missing.append("`image` or `image_path`")
+        if "a" in names and "A" not in names:
+            missing.append("`A`, but one `a`: options are named by capitals")
         return missing
 
     def _question(self, record: Record) -> Question | None:
         cells, line = record.cells, record.line
-        index = _whole_number(cells.get("index", ""))
+        index = whole_number(cells.get("index", ""))
         if index is None:
             self.faults.append(f"line {line}: index {cells.get('index', '')!r} is no whole number")
             return None
@@ -135,7 +142,7 @@ class _Reader:
             ability=cells.get("l2-category"),
             split=cells.get("split", "none"),
             picture=cells.get("image_path"),
-            group=None if group is None else _whole_number(group),
+            group=None if group is None else whole_number(group),
             pair=cells.get("pair_id"),
             context=cells.get("caption"),
             origin=f"{self.path.name}:{line}",
@@ -144,7 +151,7 @@ class _Reader:
     def _language_of(self, cells: dict[str, str]) -> str:
         stated = cells.get("language")
         if stated:
-            return _language(stated) or stated
+            return language_of_code(stated)
         if "sub_dataset" in cells and (found := language_of_name(cells["sub_dataset"])):
             return found
         return self.language or UNDETERMINED
@@ -158,7 +165,7 @@ class _Reader:
             return
         if len(cell) <= _LONGEST_REFERENCE:
             text = cell.decode("utf-8", "replace").strip()
-            target = _whole_number(text)
+            target = whole_number(text)
             if target is None:
                 self.faults.append(f"line {record.line}: image {text!r} is neither a picture in "
                                    "base64 nor the index of another row")  # fmt: skip
@@ -183,11 +190,6 @@ class _Reader:
 
     def _with_pictures(self, questions: dict[tuple[str, int], Question]) -> list[Question]:
         """Resolves references, one level deep as the toolkit has it, and hands pictures out."""
-        if not self.with_pictures:
-            return [
-                question if question.picture else replace(question, picture=None)
-                for question in questions.values()
-            ]
         result = []
         for place, question in questions.items():
             images = self._pictures.get(place, ())
@@ -199,12 +201,28 @@ class _Reader:
                         f"index {question.index}: its image is that of index {target}, "
                         "which has no picture"
                     )
-            key = question.picture or ("|".join(image.key for image in images) or None)
-            result.append(replace(question, images=images, picture=key))
+            picture = question.picture or self._identity(place) or None
+            result.append(replace(question, images=images, picture=picture))
         return result
 
+    def _identity(self, place: tuple[str, int]) -> str:
+        """Returns what is the same for rows of one picture, whether it is repeated or referred to.
 
-def _whole_number(text: str) -> int | None:
+        Answers that others collected must find the same pairs, so this asks for no picture.
+        """
+        own = self._cells.get(place, "")
+        target = whole_number(own)
+        return own if target is None else self._cells.get((place[0], target), own)
+
+
+def _identity_of(cell: bytes) -> str:
+    """Returns a digest of a cell of pictures, or the index that it refers to."""
+    if len(cell) <= _LONGEST_REFERENCE:
+        return cell.decode("utf-8", "replace").strip()
+    return f"picture {hashlib.blake2b(cell.strip(), digest_size=12).hexdigest()}"
+
+
+def whole_number(text: str) -> int | None:
     """Reads an index; a spreadsheet may have made `7` into `7.0`."""
     text = text.strip().removesuffix(".0")
     return int(text) if text.isascii() and text.isdigit() else None

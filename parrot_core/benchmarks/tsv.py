@@ -99,8 +99,14 @@ def column_names(path: Path) -> list[str]:
 
 
 def _names(header: list[bytes], *, path: Path) -> list[str]:
-    names = [_text(cell, path=path, line=1) for cell in header]
-    return [_column(name.removeprefix("\ufeff")) for name in names]
+    names = [_column(_text(cell, path=path, line=1).removeprefix("\ufeff")) for cell in header]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"{path} has two columns `{twice}`",
+            hint="Leave one of them out, or name it differently.",
+        )
+    return names
 
 
 def _column(name: str) -> str:

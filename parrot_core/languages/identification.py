@@ -91,6 +91,7 @@ def _strange_letters(text: str, languages: Sequence[str]) -> list[int]:
     counts = []
     for code in languages:
         own, foreign = LANGUAGES[code].letters, LANGUAGES[code].foreign_letters
+        character_set = LANGUAGES[code].character_set
         counts.append(
             sum(
                 times
@@ -99,10 +100,20 @@ def _strange_letters(text: str, languages: Sequence[str]) -> list[int]:
                 and (
                     letter in foreign
                     or (own is not None and not letter.isascii() and letter not in own)
+                    or (character_set is not None and not _is_in(character_set, letter))
                 )
             )
         )
     return counts
+
+
+@functools.cache  # there are only so many letters
+def _is_in(character_set: str, letter: str) -> bool:
+    try:
+        letter.encode(character_set)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _letter_groups(text: str) -> Iterator[str]:

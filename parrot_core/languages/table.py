@@ -19,7 +19,7 @@ class Language:
     """What Parrot must know of a language.
 
     Attributes:
-        code: ISO 639-1 code, the paper's spelling (`zh`, not `cn`).
+        code: ISO 639-1 code, the paper's spelling (`zh`, not `cn`; `zh-tw`).
         name: English name.
         native_name: What its speakers call it.
         scripts: Names of its letters' Unicode blocks as `unicodedata.name` begins them.
@@ -35,6 +35,8 @@ class Language:
         right_to_left: Whether it is written from right to left.
         letters: Letters that it has beyond a to z; None where it is not written in Latin ones.
         foreign_letters: Letters of a to z that only foreign words have in it.
+        character_set: Python's name of a character set that has its letters and not those by which
+            another language of the same script can be told.
         profile: Name of its letter frequencies in langdetect, if not its code.
     """
 
@@ -52,6 +54,7 @@ class Language:
     right_to_left: bool = False
     letters: str | None = None
     foreign_letters: str = ""
+    character_set: str | None = None
     profile: str | None = None
 
 
@@ -95,8 +98,18 @@ def _problems_of_table(code: str, table: Any) -> list[str]:  # noqa: ANN401 - wh
             problems.append(f"{code}.{key}: unknown key{f'; did you mean {near[0]}?' * bool(near)}")
         elif not _is_of(kinds[key], value):
             problems.append(f"{code}.{key}: {value!r} is not {_KINDS[kinds[key]]}")
+        elif key == "character_set" and not _is_character_set(value):
+            problems.append(f"{code}.{key}: Python knows no character set {value!r}")
     needed = (name for name, field in fields.items() if field.default is dataclasses.MISSING)
     return problems + [f"{code}.{name}: missing" for name in needed if name not in table]
+
+
+def _is_character_set(name: str) -> bool:
+    try:
+        "a".encode(name)
+    except LookupError:
+        return False
+    return True
 
 
 _KINDS = {
@@ -134,7 +147,15 @@ def add_languages(path: Path) -> None:
 PAPER_LANGUAGES: tuple[str, ...] = ("en", "zh", "pt", "ar", "tr", "ru")
 """The six languages of the paper (section 2.3), in the order of its tables."""
 
-_ALIASES = {"cn": "zh", "zh-cn": "zh", "zh_cn": "zh", "pt-br": "pt", "pt_br": "pt"}
+_ALIASES = {
+    "cn": "zh",
+    "zh-cn": "zh",
+    "zh_cn": "zh",
+    "zh_tw": "zh-tw",
+    "zh-hant": "zh-tw",
+    "pt-br": "pt",
+    "pt_br": "pt",
+}
 
 
 def get_language(code: str) -> Language:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from parrot_cli.data import app
 from parrot_core.errors import UsageError
 from parrot_core.translation.journal import Journal
+from tests.core.benchmarks.test_tables import encoded
 from tests.translation_server import TranslationServer, sentence
 
 
@@ -259,7 +260,8 @@ def test_a_benchmark_is_built_from_a_table(source: Path):
     table = source.parent / "items.tsv"
     rows = ["index\timage\tquestion\tA\tB\tanswer\tcategory"]
     rows += [
-        f"{n}\tpic{n}\tWhat is beside the tree {n}?\tthe car\tthe house\tA\tx" for n in range(3)
+        f"{n}\t{encoded()}\tWhat is beside the tree {n}?\tthe car\tthe house\tA\tx"
+        for n in range(3)
     ]
     table.write_text("\n".join(rows))
     out = source.parent / "out"

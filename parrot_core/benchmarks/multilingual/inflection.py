@@ -16,10 +16,17 @@ _RUSSIAN_ENDING = re.compile(
     r"(?:ами|ями|ого|его|ому|ему|ыми|ими|ую|юю|ая|яя|ое|ее|ые|ие|ый|ий|ой|ей|ых|их|ым|им|ом|ем|ов|ев|"
     r"ах|ях|ам|ям|ою|ею|а|я|о|е|ы|и|у|ю|ь|й)$"
 )
+_FLEETING_VOWEL = re.compile(r"(?<=..)[ое]([кц])$")
+_RUSSIAN_SINGULAR = ("а", "у", "е")  # cases of what ends in a consonant
 
 _ARABIC = re.compile(r"[\u0621-\u064a]+")
 _ARABIC_PREFIX = re.compile(r"^(?:وال|فال|بال|كال|ال|لل|و|ف|ب|ل|ك)")
-_ARABIC_ENDING = r"(?:ات|ان|ين|ون|تان|تين|ها|هم|ه|ي|ا)"
+_ARABIC_ENDING = re.compile(r"(?:ات|ان|ين|ون|ها|هم|ا)?")
+_ARABIC_ENDING_BESIDE_ARTICLE = re.compile(r"(?:ات|ان|ين|ون)?")  # what has one has no possessor
+_ARABIC_ENDING_OF_FEMININE = re.compile(r"ه|ات|تان|تين|تها|تهم")
+# Words of these two shapes name a place or a doer, and with the ending of the feminine often
+# another thing: مكتب is an office and مكتبة a library, طائر a bird and طائرة a plane.
+_ARABIC_PLACE_OR_DOER = re.compile(r"م\w{3}|\wا\w{2}")
 
 # Colours: the feminine of أحمر is حمراء (hamza folded as in `folding.fold`).
 _ARABIC_COLOUR = re.compile(r"(?:ال)?ا([\u0621-\u064a]{3})")
@@ -113,9 +120,16 @@ def _is_turkish_form(said: str, wanted: str, *, known: bool) -> bool:
 
 def _is_russian_form(said: str, wanted: str) -> bool:
     stems = [_RUSSIAN_ENDING.sub("", word) for word in (said, wanted)]
-    if min(map(len, stems)) < _SHORTEST_STEM:
-        return said in (wanted, stems[1]) and len(said) >= _SHORTEST_STEM
-    return stems[0] == stems[1] or said == stems[1] or stems[0] == wanted
+    if min(map(len, stems)) < _SHORTEST_STEM:  # what looks like an ending is of the word: дом
+        same = said in (wanted, stems[1], *(wanted + case for case in _RUSSIAN_SINGULAR))
+        return same and len(said) >= _SHORTEST_STEM
+    same = stems[0] == stems[1] or said == stems[1] or stems[0] == wanted
+    return same or stems[0] in _without_fleeting_vowel(wanted)
+
+
+def _without_fleeting_vowel(word: str) -> set[str]:
+    """Returns the stems of a noun whose last vowel is in its first case alone: молоток, молотка."""
+    return {_FLEETING_VOWEL.sub(rest, word) for rest in (r"\1", r"ь\1")} - {word}
 
 
 def _is_arabic_form(said: str, wanted: str) -> bool:
@@ -125,12 +139,27 @@ def _is_arabic_form(said: str, wanted: str) -> bool:
         colour = _ARABIC_COLOUR.fullmatch(masculine)
         if colour and other.removeprefix("ال") == colour[1] + "اء":
             return True
-    bare = wanted.removesuffix("ه")
-    core = wanted.removeprefix("ال") if len(wanted) > 4 else wanted
-    candidates = {said, _ARABIC_PREFIX.sub("", said, count=1)}
-    stems = {wanted, core, bare if len(bare) >= _SHORTEST_STEM else wanted}
+    has_article = wanted.startswith("ال") and len(wanted) > 4
+    stem = wanted.removeprefix("ال") if has_article else wanted
     return any(
-        re.fullmatch(re.escape(stem) + _ARABIC_ENDING + "?", candidate)
-        for stem in stems
-        for candidate in candidates
+        candidate == stem or _is_arabic_stem_with_ending(candidate, stem, has_article=has_article)
+        for candidate in (said, _ARABIC_PREFIX.sub("", said, count=1))
     )
+
+
+def _is_arabic_stem_with_ending(said: str, stem: str, *, has_article: bool) -> bool:
+    """Whether a word is an option's, without articles, and an ending; ة is folded to the other."""
+    masculine = stem.removesuffix("ه")
+    pairs = not has_article and not _ARABIC_PLACE_OR_DOER.fullmatch(masculine)
+    if masculine != stem:
+        ending = said.removeprefix(masculine)
+        return (
+            said.startswith(masculine)
+            and len(masculine) >= _SHORTEST_STEM
+            and (_ARABIC_ENDING_OF_FEMININE.fullmatch(ending) is not None or (pairs and not ending))
+        )
+    if not said.startswith(stem):
+        return False
+    ending = said.removeprefix(stem)
+    endings = _ARABIC_ENDING_BESIDE_ARTICLE if has_article else _ARABIC_ENDING
+    return endings.fullmatch(ending) is not None or (pairs and ending == "ه")

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from parrot_core.benchmarks.multilingual.folding import Token
 from parrot_core.benchmarks.multilingual.lexicon import LEXICON
+from parrot_core.benchmarks.multilingual.reading import Reading
 
 Find = tuple[int, int, frozenset[str]]
 """First and last spoken token of a find, and the letters of the options that it may mean."""
@@ -46,22 +47,48 @@ def find_digits(spoken: Sequence[Token], values: Mapping[str, float]) -> Iterato
                     yield index, index, frozenset((letter,))
 
 
-def find_number_words(spoken: Sequence[Token], values: Mapping[str, float]) -> Iterator[Find]:
+def find_number_words(reading: Reading, values: Mapping[str, float]) -> Iterator[Find]:
     """Finds the values of options in words; `values` are by letter."""
     letters = {value: letter for letter, value in values.items()}
     if not letters:
         return
-    said = [token.folded for token in spoken]
+    said = [reading.tokens[index].folded for index in reading.spoken]
     for first in range(len(said)):
         for length in range(_LONGEST_NUMBER_WORD, 0, -1):
             phrase = tuple(said[first : first + length])
             value = LEXICON.value_of(phrase) if len(phrase) == length else None
-            is_article = phrase in LEXICON.article_numbers and len(said) > length
-            if value is None or is_article or _has_unit_beside(said, first, length):
+            if value is None or _has_unit_beside(said, first, length):
+                continue
+            if phrase in LEXICON.article_numbers and not _counts(reading, first, length):
                 continue
             if value in letters:
                 yield first, first + length - 1, frozenset((letters[value],))
             break
+
+
+def _counts(reading: Reading, first: int, length: int) -> bool:
+    """Whether a number word that is also an article counts: "one", "only one cat", 一个."""
+    start, end = reading.spoken[first], reading.spoken[first + length - 1] + 1
+    before = reading.kinds(start - 1)
+    if len(reading.spoken) == length or "only" in before:
+        return True
+    if "counters" in reading.kinds_beginning(end):
+        return reading.ends_clause(end + 1)
+    return "exists" in before and reading.ends_clause(end)
+
+
+def is_pronoun(reading: Reading, first: int, last: int) -> bool:
+    """Whether a number word stands for something named before: "this one", "the second one"."""
+    said = tuple(reading.tokens[index].folded for index in reading.spoken[first : last + 1])
+    before = reading.spoken[first] - 1
+    if said not in LEXICON.article_numbers or before < 0:
+        return False
+    word = reading.parts[before]
+    return (
+        "pointing" in reading.kinds(before)
+        or word in LEXICON.determiners
+        or (word,) in LEXICON.ordinals
+    )
 
 
 def _has_unit_beside(said: Sequence[str], first: int, length: int) -> bool:

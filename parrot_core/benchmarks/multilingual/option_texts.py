@@ -14,6 +14,7 @@ from parrot_core.benchmarks.multilingual.numbers import (
     find_digits,
     find_number_words,
     is_in_number,
+    is_pronoun,
     value_of,
 )
 from parrot_core.benchmarks.multilingual.reading import Mention, Reading, pick
@@ -75,9 +76,10 @@ def read_text(reading: Reading, choices: dict[str, str]) -> frozenset[str] | Non
     for tier in _TIERS:
         found = [
             (first, last, letters)
-            for first, last, letters in _longest(list(tier(spoken, options, same)))
+            for first, last, letters in _longest(list(tier(reading, spoken, options, same)))
             if not is_in_compound(reading, spoken, first, last)
             and not is_in_number(spoken, first, last)
+            and not is_pronoun(reading, first, last)
         ]
         if not found:
             continue
@@ -201,7 +203,9 @@ def _same_word(said: str, wanted: str) -> bool:
     return said[: -len(wanted)] in _ARABIC_PREFIXES
 
 
-def _texts(spoken: Sequence[Token], options: dict[str, OptionText], same: Same) -> Iterator[Find]:
+def _texts(
+    _: Reading, spoken: Sequence[Token], options: dict[str, OptionText], same: Same
+) -> Iterator[Find]:
     """Finds options as they stand, and elsewhere without their articles or inflected."""
     exact = list(_as_written(spoken, options))
     yield from exact
@@ -229,9 +233,9 @@ def _inflected(
 
 
 def _number_words(
-    spoken: Sequence[Token], options: dict[str, OptionText], _: Same
+    reading: Reading, _: Sequence[Token], options: dict[str, OptionText], __: Same
 ) -> Iterator[Find]:
-    yield from find_number_words(spoken, _values(options))
+    yield from find_number_words(reading, _values(options))
 
 
 def _values(options: dict[str, OptionText]) -> dict[str, float]:
@@ -239,7 +243,7 @@ def _values(options: dict[str, OptionText]) -> dict[str, float]:
 
 
 def _without_accents(
-    spoken: Sequence[Token], options: dict[str, OptionText], same: Same
+    _: Reading, spoken: Sequence[Token], options: dict[str, OptionText], same: Same
 ) -> Iterator[Find]:
     def plainly_same(said: str, wanted: str) -> bool:
         return same(without_accents(said), without_accents(wanted))

@@ -142,11 +142,12 @@ class Reading:
             return False
         return self.parts[index] not in LEXICON.plain_sides or self._begins_clause(index + 1)
 
+    def ends_clause(self, index: int) -> bool:
+        """Whether a clause is over before a token."""
+        return index >= len(self.parts) or self.parts[index] in _CLAUSE_ENDS
+
     def _begins_clause(self, index: int) -> bool:
-        return index >= len(self.parts) or (
-            index > 0
-            and (self.parts[index] in _CLAUSE_ENDS or self.parts[index - 1] in _CLAUSE_ENDS)
-        )
+        return self.ends_clause(index) or (index > 0 and self.parts[index - 1] in _CLAUSE_ENDS)
 
     @cached_property
     def negations(self) -> list[int]:
@@ -190,8 +191,10 @@ class Reading:
         last = mention.start - 1
         if last >= begin and self.parts[last] in prepositions:
             last -= 1
-        return _any_between(before, begin, last + 1) or _any_between(
-            self._later_negations, mention.end, end
+        return (
+            _any_between(before, begin, last + 1)
+            or _any_between(self._later_negations, mention.end, end)
+            or "nor" in self.kinds_beginning(self._next(mention.after))
         )
 
     def is_doubted(self, mention: Mention) -> bool:

@@ -1,6 +1,7 @@
 """Reading Yes or No in an answer of any language (scorer `multilingual`)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from parrot_core.benchmarks.multilingual.folding import Token, words
 from parrot_core.benchmarks.multilingual.lexicon import LEXICON
@@ -92,9 +93,26 @@ def _find(reading: Reading) -> list[_Find]:
 
 
 def _standing(reading: Reading, finds: list[_Find]) -> list[_Find]:
-    """Leaves out what is asked or taken back: "Yes... no, wait, no"."""
+    """Leaves out what is asked, taken back or outweighed: "Yes... no, wait, no"."""
     kept = {mention.start for mention in reading.standing([find.mention for find in finds])}
+    kept -= {
+        second.start for first, second in pairwise(finds) if _outweighs(reading, first, second)
+    }
     return [find for find in finds if find.start in kept]
+
+
+def _outweighs(reading: Reading, first: _Find, second: _Find) -> bool:
+    """Whether only a "than" stands between two sides: "more no than yes", "нет, чем да"."""
+    between = range(first.end, second.start)
+    kinds = [reading.kinds(index) for index in between]
+    return (
+        first.side_when_first != second.side_when_first
+        and any("than" in kind for kind in kinds)
+        and all(
+            "than" in kind or reading.parts[index] in {",", *LEXICON.determiners}
+            for index, kind in zip(between, kinds, strict=True)
+        )
+    )
 
 
 def _part_of_a_word(tokens: list[Token], start: int, end: int) -> bool:
@@ -160,7 +178,7 @@ def _named(reading: Reading, finds: list[_Find]) -> str | None:
         (at for at, token in enumerate(reading.tokens) if token.folded in LEXICON.markers),
         default=-1,
     )
-    sides = set()
+    sides, denied = set(), set()
     for find in finds:
         side = find.side
         if find.kinds & {"no_leading", "yes_leading"}:
@@ -172,10 +190,12 @@ def _named(reading: Reading, finds: list[_Find]) -> str | None:
             if (find.start == first or set_off or is_no) and not is_preposition:
                 side = find.side_when_first
         if find.is_plain and reading.is_negated(find.mention, negations=negations):
+            denied.add(find.side_when_first)
             side = "No" if side == "Yes" else None
         if side:
             sides.add(side)
-    return sides.pop() if len(sides) == 1 else None
+    neither = len(denied) == 2  # "ni sí ni no"
+    return sides.pop() if len(sides) == 1 and not neither else None
 
 
 def _negations(reading: Reading, finds: list[_Find]) -> list[int]:

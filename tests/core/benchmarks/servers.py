@@ -7,8 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def service(reply, *, failures=()):
-    """Yields (url, requests); `reply(body)` is the answer, `failures` are codes sent first."""
+def service(reply, *, failures=(), headers=()):
+    """Yields (url, requests).
+
+    `reply(body)` is the answer, or, if it is a dict, all that is sent; `failures` are codes sent
+    first, and `headers` go with them.
+    """
     requests = []
     to_fail = list(failures)
     lock = threading.Lock()
@@ -21,11 +25,13 @@ def service(reply, *, failures=()):
                 code = to_fail.pop(0) if to_fail else 200
             content = {"error": {"message": "busy"}}
             if code == 200:
-                content = {
-                    "choices": [{"message": {"content": reply(body)}, "finish_reason": "stop"}]
-                }
+                said = reply(body)
+                message = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
+                content = said if isinstance(said, dict) else message
             data = json.dumps(content).encode()
             self.send_response(code)
+            for name, value in headers if code != 200 else ():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)

@@ -1,5 +1,8 @@
 import base64
 import logging
+import socket
+import threading
+import time
 
 import pytest
 
@@ -62,6 +65,95 @@ def test_a_refused_key_is_not_tried_again_and_nothing_is_scored(tmp_path):
     assert "--key-variable" in caught.value.hint
 
 
+def test_a_redirect_does_not_carry_the_key_away(tmp_path):
+    with (
+        service(always("A")) as (elsewhere, carried),
+        service(always("A"), failures=(302,), headers=[("Location", elsewhere)]) as (url, _),
+        pytest.raises(RemoteError, match="answered 302") as caught,
+    ):
+        run([table(tmp_path, 1)], answerer(url), output=tmp_path / "run")
+    assert carried == []
+    assert elsewhere in caught.value.hint
+
+
+def test_what_a_service_says_in_place_of_an_answer_is_told_without_the_key(tmp_path):
+    said = {"error": {"message": "no model m for\nsecret\x1b[31m"}}
+    with (
+        service(always(said)) as (url, _),
+        pytest.raises(RemoteError, match=r"no chat completion: .*no model m .*\[key\]") as caught,
+    ):
+        run([table(tmp_path, 1)], answerer(url), output=tmp_path / "run")
+    assert "\x1b" not in caught.value.problem
+
+
+def test_a_question_without_an_answer_in_words_counts_as_unreadable(tmp_path, caplog):
+    def reply(body):
+        return None if "Which one?" in words_of(body) else "A"
+
+    path = write(tmp_path / "t_tr.tsv", [row(1), row(2, question="Which one?")])
+    with service(reply) as (url, _):
+        report = run([path], answerer(url), output=tmp_path / "run")
+    assert report.languages["tr"].unreadable.value == 0.5
+    assert "t_tr/2" in caplog.text
+
+
+def test_half_a_letter_is_kept_as_a_sign_that_one_is_missing(tmp_path):
+    with service(always("A \ud83d")) as (url, _):
+        run([table(tmp_path, 1)], answerer(url), output=tmp_path / "run")
+    assert "A \ufffd" in (tmp_path / "run" / "answers.jsonl").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"not HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"]
+)
+def test_a_broken_connection_is_an_error_of_the_service(tmp_path, sent):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def break_off():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 20)
+                connection.sendall(sent)
+
+        threading.Thread(target=break_off, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        with pytest.raises(RemoteError, match="cannot reach"):
+            run([table(tmp_path, 1)], answerer(url, attempts=1), output=tmp_path / "run")
+
+
+def test_nobody_waits_for_a_service_that_hangs_once_something_else_went_wrong(tmp_path):
+    released = threading.Event()
+
+    def reply(body):
+        if "Hang" in words_of(body):
+            released.wait(30)
+        return {"error": "down"}
+
+    path = write(
+        tmp_path / "t_tr.tsv", [row(1, question="What happens here?"), row(2, question="Hang?")]
+    )
+    begin = time.monotonic()
+    with service(reply) as (url, _):
+        with pytest.raises(RemoteError):
+            run([path], answerer(url), output=tmp_path / "run")
+        assert time.monotonic() - begin < 20
+        released.set()
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:80", "http://", "http://[::1/v1", "http://h:99999/v1", "http://a b/v1"]
+)
+def test_what_is_no_web_address_is_refused_at_once(url):
+    with pytest.raises(UsageError, match="not a web address"):
+        Endpoint(url=url, model="m")
+
+
+def test_a_key_that_no_request_can_hold_is_refused_without_being_shown():
+    with pytest.raises(UsageError, match="cannot be sent") as caught:
+        Endpoint(url="http://localhost/v1", model="m", key="sk-1\nx")
+    assert "sk-1" not in caught.value.problem
+
+
 def judged_table(tmp_path):
     columns = ("index", "image", "question", "caption", "gpt4_ans", "category")
     rows = [
@@ -79,12 +171,14 @@ def test_free_answers_are_judged_and_failed_reviews_are_counted_apart(tmp_path):
 
     with service(reply) as (url, requests):
         judge = Judge(endpoint=Endpoint(url=url, model="judge-2024-01-01"))
-        settings = Settings(judge=judge)
+        rated = []
+        settings = Settings(judge=judge, on_review=lambda *done: rated.append(done))
         path = judged_table(tmp_path)
         report = run([path], answerer(url), output=tmp_path / "run", settings=settings)
         asked = len(requests)
         again = run([path], answerer(url), output=tmp_path / "run", settings=settings)
     assert len(requests) == asked  # reviews are kept
+    assert rated == [(2, 2)]
     assert again == report
     assert report.pooled.main.n == 1
     assert report.pooled.points["conv/Relative Score (main)"] == 50.0

@@ -113,17 +113,36 @@ def test_processes_share_the_work_and_the_last_one_reports(tmp_path):
     assert (tmp_path / "shared" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_two_processes_do_not_write_one_file(tmp_path):
+@pytest.mark.parametrize("name", ["echo", "another"])
+def test_two_processes_do_not_write_in_one_folder(tmp_path, name):
     class Nested(Echo):
         def answer(self, prompts):
             run([path], Echo("nested"), output=tmp_path / "other")
-            inner = Echo()
+            inner = Echo(name)
             run([path], inner, output=tmp_path / "run")
             yield from inner.answer(prompts)
 
     path = table(tmp_path)
     with pytest.raises(UsageError, match="being written by another process"):
         run([path], Nested(), output=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "no JSON object"),
+        ("[1]", "no JSON object"),
+        ('{"key": "t_tr/1"}', "no answer"),
+        ('{"key": [1], "prediction": "A"}', "no answer"),
+    ],
+)
+def test_a_line_that_someone_broke_is_told_and_not_passed_over(tmp_path, line, problem):
+    path = table(tmp_path)
+    run([path], Echo(), output=tmp_path / "run")
+    with (tmp_path / "run" / "answers.jsonl").open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(UsageError, match=rf"answers\.jsonl has a line that is {problem}"):
+        run([path], Echo(), output=tmp_path / "run")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -199,7 +199,11 @@ def test_a_row_of_other_data_is_refused(tmp_path):
     ("line", "problem"),
     [
         (b'{"index": 1, "prediction": ["A"]}', "neither a text nor a number"),
-        (b'{"index": "inf", "prediction": "A"}', "no index"),
+        (b'{"index": "inf", "prediction": "A"}', "index 'inf' is no whole number"),
+        (b'{"index": 1.5, "prediction": "A"}', "index 1.5 is no whole number"),
+        (b'{"key": ["x"], "language": ["x"], "prediction": "A"}', "index '' is no whole number"),
+        (b'{"key": "data/1"}', "no prediction"),
+        (b'{"index": ' + b"[" * 100_000, "not JSON"),
         (b'{"index": 1, "prediction": "caf\xe9"}', "not JSON in UTF-8"),
         (b'{"index": 1, "prediction": "A"', "not JSON"),
         (b'["A"]', "not a JSON object"),
@@ -211,6 +215,51 @@ def test_a_line_that_is_no_answer_is_named(tmp_path, line, problem):
     path.write_bytes(line + b"\n")
     with pytest.raises(UsageError, match=rf"answers\.jsonl:1: .*{problem}"):
         read_predictions(path, questions)
+
+
+def write_answers(path, columns, rows):
+    lines = ["\t".join(map(str, line)) for line in (columns, *rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def in_three_languages(tmp_path, rows=3):
+    columns = ("index", "question", "A", "B", "answer")
+    return {
+        code: read_questions(
+            write_answers(
+                tmp_path / f"mini_{code}.tsv",
+                columns,
+                [(index, "What?", "cat", "dog", "A") for index in range(rows)],
+            ),
+            with_pictures=False,
+        )
+        for code in ("en", "cn", "tr")
+    }
+
+
+def test_answers_to_other_languages_are_left_out_and_never_taken_for_those_asked(tmp_path, caplog):
+    asked = in_three_languages(tmp_path)
+    rows = [(index, code, f"{code} {index}") for code in asked for index in range(3)]
+    path = write_answers(tmp_path / "all.tsv", ("index", "language", "prediction"), rows)
+    assert read_predictions(path, asked["tr"]) == {f"mini_tr/{n}": f"tr {n}" for n in range(3)}
+    assert "6 answers are to other tables or languages" in caplog.text
+    english = write_answers(tmp_path / "e.tsv", ("index", "language", "prediction"), rows[:3])
+    with pytest.raises(UsageError, match="no answers to these questions"):
+        read_predictions(english, asked["tr"])
+
+
+def test_answers_that_the_toolkit_numbered_anew_find_their_questions(tmp_path):
+    asked = in_three_languages(tmp_path)
+    columns = ("index", "original_index", "SUB_DATASET", "prediction")
+    rows = [
+        (3 * place + index, index, f"MINI_{code}", f"{code} {index}")
+        for place, code in enumerate(asked)
+        for index in range(3)
+    ]
+    path = write_answers(tmp_path / "model_MINI.tsv", columns, rows)
+    found = read_predictions(path, [question for one in asked.values() for question in one])
+    assert found == {f"mini_{code}/{n}": f"{code} {n}" for code in asked for n in range(3)}
 
 
 def test_a_null_is_an_answer_without_words(tmp_path):

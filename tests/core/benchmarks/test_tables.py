@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from parrot_core.benchmarks.forms import detect_form
 from parrot_core.benchmarks.registry import find_tables, get_benchmark
 from parrot_core.benchmarks.tables import read_questions
 from parrot_core.benchmarks.tsv import read_records
@@ -46,7 +47,14 @@ def test_pictures_come_as_they_were_encoded(tmp_path):
 def test_a_short_cell_refers_to_another_row_s_picture(tmp_path):
     questions = read_questions(write(tmp_path / "t.tsv", [row(2, "7"), row(7)]))
     assert questions[0].images[0].load() == picture()
-    assert questions[0].picture == questions[1].picture
+
+
+@pytest.mark.parametrize(
+    ("name", "language"), [("t_cn", "zh"), ("t_zh-tw", "zh-tw"), ("t_pt-BR", "pt"), ("t_xx", "und")]
+)
+def test_the_end_of_a_table_s_name_says_its_language(tmp_path, name, language):
+    (question,) = read_questions(write(tmp_path / f"{name}.tsv", [row(1)]))
+    assert question.language == language
 
 
 def test_a_list_of_pictures_is_read_as_literals(tmp_path):
@@ -90,9 +98,65 @@ def test_a_fault_is_told_with_its_place(tmp_path, rows, problem):
         read_questions(write(tmp_path / "t.tsv", rows))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
+def test_a_picture_that_is_cut_short_is_told_before_anything_is_asked(tmp_path, kind):
+    buffer = io.BytesIO()
+    Image.effect_noise((40, 40), 50).convert("RGB").save(buffer, kind)
+    whole = buffer.getvalue()
+    for data in (whole, whole + bytes(9)):
+        read_questions(write(tmp_path / "t.tsv", [row(1, base64.b64encode(data).decode())]))
+    cut = whole[: len(whole) // 2]
+    with pytest.raises(UsageError, match="line 2: its picture is damaged"):
+        read_questions(write(tmp_path / "t.tsv", [row(1, base64.b64encode(cut).decode())]))
+    columns = ("index", "image_path", "question", "answer")
+    table = write(tmp_path / "f.tsv", [(1, "a.bin", "?", "Yes")], columns)
+    (tmp_path / "a.bin").write_bytes(whole)
+    read_questions(table)
+    (tmp_path / "a.bin").write_bytes(cut)
+    with pytest.raises(UsageError, match=r"line 2: cannot decode image .*a\.bin"):
+        read_questions(table)
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    (tmp_path / "a.png").mkdir()
+    columns = ("index", "image_path", "question", "answer")
+    with pytest.raises(UsageError, match=r"a\.png is not a file"):
+        read_questions(write(tmp_path / "t.tsv", [(1, "a.png", "?", "Yes")], columns))
+
+
 def test_missing_columns_are_named(tmp_path):
     with pytest.raises(UsageError, match="no column `question` and no column `image`"):
         read_questions(write(tmp_path / "t.tsv", [(1, "x")], ("index", "text")))
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path):
+    path = write(
+        tmp_path / "t.tsv", [(1, "?", "Yes", "No")], ("index", "question", "answer", "Answer")
+    )
+    with pytest.raises(UsageError, match="two columns `answer`"):
+        read_questions(path, with_pictures=False)
+
+
+def test_options_in_small_letters_are_told(tmp_path):
+    path = write(tmp_path / "t.tsv", [(1, "?", "cat", "A")], ("index", "question", "a", "answer"))
+    with pytest.raises(UsageError, match="options are named by capitals"):
+        read_questions(path, with_pictures=False)
+
+
+@pytest.mark.parametrize("second", [encoded("blue"), "1"], ids=["repeated", "referred to"])
+@pytest.mark.parametrize("with_pictures", [True, False])
+def test_questions_about_one_picture_are_a_pair_whoever_answers(tmp_path, second, with_pictures):
+    columns = ("index", "image", "question", "answer")
+    rows = [
+        (1, encoded("blue"), "Is it a cat?", "Yes"),
+        (2, second, "Is it a dog?", "No"),
+        (3, encoded("red"), "Is it a cat?", "No"),
+        (4, encoded("red") if second != "1" else "3", "Is it a dog?", "Yes"),
+    ]
+    path = write(tmp_path / "t.tsv", rows, columns)
+    questions = read_questions(path, with_pictures=with_pictures)
+    assert questions[0].picture == questions[1].picture != questions[2].picture
+    assert detect_form(questions) == "yes/no pairs"
 
 
 def test_all_faults_are_told_at_once(tmp_path):
@@ -135,7 +199,7 @@ def test_what_is_not_utf_8_is_named_with_its_line(tmp_path):
 
 
 def test_a_table_of_large_pictures_costs_little_memory(tmp_path):
-    cell = base64.b64encode(b"\x89PNG" + bytes(150_000)).decode()
+    cell = base64.b64encode(b"\x89PNG" + bytes(150_000) + b"IEND\xaeB`\x82").decode()
     path = write(tmp_path / "t.tsv", [row(index, cell) for index in range(100)])
     tracemalloc.start()
     questions = read_questions(path)

@@ -43,6 +43,7 @@ def test_short_texts_are_told_apart_or_left_open_but_hardly_ever_mistaken():
         ("L'immagine mostra una piccola casa accanto a un albero alto.", "it"),
         ("写真には高い木のそばの小さな家が写っています。", "ja"),
         ("图片显示一棵大树旁边有一座小房子。", "zh"),
+        ("圖片顯示一棵大樹旁邊有一座小房子。", "zh-tw"),
         ("Op de foto staat een klein huis naast een hoge boom.", "nl"),
         ("Na zdjęciu widać mały dom obok wysokiego drzewa.", "pl"),
         ("Picha inaonyesha nyumba ndogo karibu na mti mrefu.", "sw"),
@@ -63,6 +64,11 @@ def test_short_texts_are_told_apart_or_left_open_but_hardly_ever_mistaken():
 )
 def test_a_sentence_is_told_among_all_languages(text: str, code: str):
     assert identify(text, list(LANGUAGES)) == code
+
+
+def test_chinese_in_signs_that_both_ways_of_writing_share_is_left_open():
+    assert identify("你好", ["zh", "zh-tw"]) is None
+    assert identify("你好", ["en", "zh"]) == identify("圖片", ["en", "zh"]) == "zh"
 
 
 def test_what_has_no_letters_or_another_script_is_left_open():

@@ -66,6 +66,7 @@ def test_the_request_to_answer_is_in_the_language_or_left_open(row):
 def test_a_language_goes_by_its_code_its_name_and_the_spellings_of_the_field():
     assert get_language("CN").code == get_language("Chinese").code == "zh"
     assert get_language(" pt-BR ").code == "pt"
+    assert get_language("zh-Hant").code == get_language("zh_TW").code == "zh-tw"
     with pytest.raises(UsageError, match="unknown language 'turkisch'") as caught:
         get_language("turkisch")
     assert "Did you mean turkish?" in caught.value.hint
@@ -112,7 +113,10 @@ def test_a_language_without_profile_is_told_by_letters_or_left_open(tmp_path, mo
 
 def test_every_mistake_in_a_users_file_is_named_and_nothing_of_it_is_added(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('[qu]\nnme = "Quechua"\nyes = 3\nscripts = "LATIN"\n', encoding="utf-8")
+    path.write_text(
+        '[qu]\nnme = "Quechua"\nyes = 3\nscripts = "LATIN"\ncharacter_set = "rot13"\n',
+        encoding="utf-8",
+    )
     with pytest.raises(UsageError) as caught:
         add_languages(path)
     for problem in (
@@ -120,6 +124,7 @@ def test_every_mistake_in_a_users_file_is_named_and_nothing_of_it_is_added(tmp_p
         "qu.yes: 3 is not a text",
         "qu.scripts: 'LATIN' is not a list of texts",
         "qu.answer_request: missing",
+        "qu.character_set: Python knows no character set 'rot13'",
     ):
         assert f"{path}: {problem}" in caught.value.problem
     assert "qu" not in LANGUAGES

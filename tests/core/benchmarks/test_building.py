@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from parrot_core.benchmarks.building import select, write_source, write_tables
+from parrot_core.benchmarks.tables import read_questions
 from parrot_core.errors import UsageError
 from parrot_core.translation import Limits, Settings, translate
-from parrot_core.translation.benchmark import read_items, select, write_source, write_tables
 from parrot_core.translation.chat_api import ChatWorker, Endpoint
 from parrot_core.translation.prompts import load_prompts
+from tests.core.benchmarks.test_tables import encoded, picture
 from tests.translation_server import TranslationServer
 
 COLUMNS = ("index", "image", "question", "A", "B", "C", "answer", "category")
-PICTURE = "iVBORw0KGgo" * 10
+COLOURS = ("red", "green", "blue", "white", "black", "yellow")
 
 
 def write(path: Path, *rows: tuple[str, ...]) -> Path:
@@ -22,12 +24,13 @@ def write(path: Path, *rows: tuple[str, ...]) -> Path:
 
 
 def choice(index: int, question: str = "", *, answer: str = "B", category: str = "nature", **cells):
-    image = cells.get("image", f"{PICTURE}{index}")
+    image = cells.get("image", encoded(COLOURS[index % 6], 8 + index // 6))
     question = question or f"What is beside the tree {index}?"
     return (str(index), image, question, "the car", "the house", "a child", answer, category)
 
 
 def yes_no(index: int, image: str, answer: str):
+    image = encoded(image) if image in COLOURS else image
     return (str(index), image, f"Is the car red in {index}?", "", "", "", answer, "colour")
 
 
@@ -43,56 +46,59 @@ def test_items_that_the_paper_rules_out_are_left_out_and_counted(tmp_path: Path)
         choice(1, image=""),
         choice(2, "What does this Python code print?"),
         choice(3, "Which word rhymes with house?"),
-        choice(4, answer="D"),
+        choice(4, answer=""),
+        choice(9, " "),
         choice(5, image="0"),  # refers to the picture of row 0, but asks something else
-        choice(6, "What is beside the tree 0?", image=f"{PICTURE}0"),
+        choice(6, "What is beside the tree 0?", image=encoded("red")),
         choice(7, category="ocr"),
-        yes_no(8, "p", "Yes"),
+        yes_no(8, "blue", "Yes"),
     )
-    found = select(read_items([source]), exclude=["ocr"])
+    found = select(read_questions(source), exclude=["ocr"])
     assert found.dropped == {
         "no-image": 1,
         "code": 1,
         "english-words": 1,
+        "no-question": 1,
         "no-answer": 1,
         "repeated": 1,
         "category": 1,
         "no-pair": 1,
     }
-    assert sorted(entry.image for entry in found.entries) == [f"{PICTURE}0"] * 2
+    assert [entry.images[0].load() for entry in found.entries] == [picture("red")] * 2
 
 
 def test_choices_become_pairs_with_the_right_and_a_wrong_option(tmp_path: Path):
     source = write(tmp_path / "in.tsv", *(choice(n) for n in range(40)))
-    entries = select(read_items([source])).entries
+    entries = select(read_questions(source)).entries
     first = Counter(entry.answers[0] for entry in entries)
     assert 8 < first["Yes"] < 32
     for entry in entries:
         assert sorted(entry.answers) == ["No", "Yes"]
         assert '"the house"' in entry.texts[entry.answers.index("Yes")]
         assert '"the house"' not in entry.texts[entry.answers.index("No")]
-    again = select(read_items([source])).entries
+    again = select(read_questions(source)).entries
     assert again == entries
-    assert select(read_items([source]), seed=1).entries != entries
+    assert select(read_questions(source), seed=1).entries != entries
 
 
 def test_yes_no_questions_are_paired_by_their_picture(tmp_path: Path):
     source = write(
         tmp_path / "in.tsv",
-        yes_no(0, "p", "Yes"),
-        yes_no(1, "q", "yes"),
-        yes_no(2, "q", "No"),
-        yes_no(3, "p", "No"),
+        yes_no(0, "red", "Yes"),
+        yes_no(1, "blue", "yes"),
+        yes_no(2, "1", "No"),
+        yes_no(3, "red", "No"),
     )
-    entries = select(read_items([source])).entries
-    assert {entry.image for entry in entries} == {"p", "q"}
+    entries = select(read_questions(source)).entries
+    loaded = {entry.images[0].load() for entry in entries}
+    assert loaded == {picture("red"), picture("blue")}
     for entry in entries:
         assert sorted(entry.answers) == ["No", "Yes"]
 
 
 def test_categories_are_balanced(tmp_path: Path):
     many = [choice(n, category="nature" if n < 20 else "people") for n in range(23)]
-    found = select(read_items([write(tmp_path / "in.tsv", *many)]), per_category=5)
+    found = select(read_questions(write(tmp_path / "in.tsv", *many)), per_category=5)
     assert found.categories == {"nature": 5, "people": 3}
     assert found.dropped == {"balance": 15}
 
@@ -108,7 +114,7 @@ def test_all_languages_ask_the_same_in_the_same_order(tmp_path: Path, form: str)
             return None
 
     source = write(tmp_path / "in.tsv", *(choice(n) for n in range(6)))
-    selection = select(read_items([source]), form=form)
+    selection = select(read_questions(source), form=form)
     write_source(selection, tmp_path / "out" / "source.jsonl")
     with LosesOne() as server:
         report = translate(
@@ -145,17 +151,31 @@ def test_all_languages_ask_the_same_in_the_same_order(tmp_path: Path, form: str)
         assert (second["image"], second["pair_id"]) == (first["index"], first["pair_id"])
 
 
-def test_rows_without_a_question_or_an_answer_are_left_out_and_counted(tmp_path: Path):
-    path = tmp_path / "short.tsv"
-    path.write_text("index\timage\tquestion\tA\tB\tanswer\n1\tp\n2\tq\tWhat is it?\ta car\n")
-    selection = select(read_items([path]))
-    assert (selection.entries, selection.dropped) == ([], {"no-question": 1, "no-answer": 1})
+def test_the_tables_are_read_like_any_other_whatever_the_pictures_of_the_source(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(picture("green"))
+    rows_of = [
+        ("1", "", "a.png", "What is it?", "cat", "dog", "A"),
+        ("2", str([encoded(), encoded("blue")]), "", "What differs?", "cat", "dog", "B"),
+    ]
+    source = tmp_path / "in.tsv"
+    with source.open("w", newline="") as file:
+        names = ("index", "image", "image_path", "question", "A", "B", "answer")
+        csv.writer(file, delimiter="\t").writerows([names, *rows_of])
+    selection = select(read_questions(source), form="choice")
+    files = write_tables(selection, tmp_path, name="x", source_language="en", languages=[])
+    loaded = {
+        tuple(image.load() for image in question.images) for question in read_questions(files["en"])
+    }
+    assert loaded == {(picture("green"),), (picture(), picture("blue"))}
+
+
+def test_a_source_of_which_nothing_is_left_is_refused_with_the_reasons(tmp_path: Path):
+    source = write(tmp_path / "in.tsv", choice(0, image=""), choice(1, category="ocr"))
+    with pytest.raises(UsageError, match=r"no question is left .*there is no picture"):
+        select(read_questions(source), exclude=["ocr"])
 
 
 def test_an_unfinished_translation_makes_no_tables(tmp_path: Path):
-    selection = select(read_items([write(tmp_path / "in.tsv", choice(0))]))
+    selection = select(read_questions(write(tmp_path / "in.tsv", choice(0))))
     with pytest.raises(UsageError, match="'tr' is not complete"):
         write_tables(selection, tmp_path, name="x", source_language="en", languages=["tr"])
-    (tmp_path / "bad.tsv").write_text("a\tb\n")
-    with pytest.raises(UsageError, match="no column answer, index, question"):
-        list(read_items([tmp_path / "bad.tsv"]))

@@ -1,39 +1,38 @@
 """A multilingual benchmark out of English questions: sections 2.1 and 2.3 of the paper.
 
-Items are chosen by those of the paper's criteria that can be read off the data, become Yes/No pairs
-where asked, and go through the translation pipeline as one sample each, so that every language asks
-the same things in the same order.
+Questions are chosen by those of the paper's criteria that can be read off the data, become Yes/No
+pairs where asked, and go through the translation pipeline as one sample each, so that every
+language asks the same things in the same order.
 """
 
+import base64
 import csv
 import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from string import ascii_uppercase
 
+from parrot_core.benchmarks.base import ImageSource, Question
 from parrot_core.errors import UsageError
-from parrot_core.translation.tables import read_table
-from parrot_core.translation.workers import digest
 
 FORMS = ("yes-no", "choice")
-"""Each item as two questions of which both must be answered rightly, or as multiple choice."""
+"""Each question as two of which both must be answered rightly, or as multiple choice."""
 
 DROPPED = {
     "no-image": "there is no picture, so the text alone would be asked about",
     "code": "it is about program code, which is English in every language",
     "english-words": "it is about English words, letters or spelling",
     "no-question": "there is no question",
-    "no-answer": "the answer is none of the options",
-    "repeated": "an earlier item asks the same about the same picture",
+    "no-answer": "the table does not tell the answer, or it is neither Yes nor No",
+    "repeated": "an earlier question asks the same about the same picture",
     "no-pair": "a Yes/No question without its counterpart about the same picture",
     "category": "its category was excluded",
-    "balance": "its category had enough items",
+    "balance": "its category had enough questions",
 }
-"""Why an item is left out, in words."""
+"""Why a question is left out, in words."""
 
 _CODE = re.compile(
     r"```|</?\w+>|\b(?:python|java|javascript|c\+\+|html|sql|print\s*\(|def \w+\(|source code)\b|"
@@ -50,33 +49,12 @@ _YES_NO = ("Yes", "No")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """One question of the English source.
-
-    Attributes:
-        index: The source's index.
-        image: The picture as the table holds it (base64, or a path).
-        question: The question.
-        options: The options by letter; empty for Yes/No questions.
-        answer: The right letter, or `Yes` or `No`.
-        category: The category, or empty.
-    """
-
-    index: str
-    image: str
-    question: str
-    options: Mapping[str, str]
-    answer: str
-    category: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """What is written for one picture: texts to translate, and what stays.
 
     Attributes:
         index: Number of its first row.
-        image: The picture.
+        images: The pictures, read when they are written.
         texts: One question and its options, or two questions.
         answers: The right letter, or the answers of both questions.
         letters: Letters of the options; empty for a pair.
@@ -84,7 +62,7 @@ class Entry:
     """
 
     index: int
-    image: str
+    images: tuple[ImageSource, ...]
     texts: tuple[str, ...]
     answers: tuple[str, ...]
     letters: str
@@ -100,140 +78,119 @@ class Selection:
     categories: Counter[str] = field(default_factory=Counter)
 
 
-def read_items(files: Sequence[Path]) -> Iterator[Item]:
-    """Yields the items of TSV files in VLMEvalKit's columns; references to pictures are followed.
-
-    Raises:
-        MissingError: if a file is not there.
-        UsageError: if a table lacks a column; names the file.
-    """
-    for path in files:
-        rows = read_table(
-            path,
-            delimiters="\t",
-            needed=("index", "question", "answer"),
-            hint="Give TSV files with index, image, question, answer (and A, B, C, D).",
-        )
-        _, names = next(rows)
-        images: dict[str, str] = {}
-        for _, cells in rows:
-            row = dict(zip(names, map(str.strip, cells), strict=True))
-            cell = row.get("image") or row.get("image_path") or ""
-            # A short number stands for the picture of the row of that index.
-            image = images.get(cell, "") if cell.isdecimal() else cell
-            images[row["index"]] = image
-            options = {letter: text for letter in ascii_uppercase if (text := row.get(letter))}
-            yield Item(
-                index=row["index"],
-                image=image,
-                question="\n".join(part for part in (row.get("hint"), row["question"]) if part),
-                options=options,
-                answer=row["answer"] if options else row["answer"].capitalize(),
-                category=row.get("category", ""),
-            )
-
-
 def select(
-    items: Iterator[Item],
+    questions: Iterable[Question],
     *,
     form: str = "yes-no",
     per_category: int | None = None,
     exclude: Sequence[str] = (),
     seed: int = 0,
 ) -> Selection:
-    """Chooses items by the paper's criteria and brings them into one form.
+    """Chooses questions by the paper's criteria and brings them into one form.
 
     Args:
-        items: The items.
+        questions: In the language of the source.
         form: One of `FORMS`. Yes/No questions stay such in either.
         per_category: Most entries of a category; None is all.
         exclude: Categories that are left out.
         seed: What the draws (wrong options, order in a pair, balance) depend on.
 
     Raises:
-        UsageError: if the form is unknown.
+        UsageError: if the form is unknown, or no question is left.
     """
     if form not in FORMS:
         raise UsageError(f"no such form: {form!r}", hint=f"Forms: {', '.join(FORMS)}.")
     found = Selection()
-    good: list[Item] = []
-    seen: set[str] = set()
-    for item in items:
-        reason = _reason(item, exclude)
-        key = digest(item.image, item.question, dict(item.options))
-        if reason is None and key in seen:
+    good: list[Question] = []
+    seen: set[tuple[object, ...]] = set()
+    for question in questions:
+        reason = _reason(question, exclude)
+        same = (question.picture, _wording(question), tuple(question.options.items()))
+        if reason is None and same in seen:
             reason = "repeated"
         if reason is None:
-            seen.add(key)
-            good.append(item)
+            seen.add(same)
+            good.append(question)
         else:
             found.dropped[reason] += 1
-    groups = [[item] for item in good if item.options]
-    waiting: dict[tuple[str, str], list[Item]] = defaultdict(list)
-    for item in good:
-        if not item.options:
-            waiting[item.image, item.category].append(item)
-    for questions in waiting.values():
+    groups = [[question] for question in good if question.options]
+    waiting: dict[tuple[str | None, str | None], list[Question]] = defaultdict(list)
+    for question in good:
+        if not question.options:
+            waiting[question.picture, question.category].append(question)
+    for asked in waiting.values():
         by_answer = {
-            answer: [item for item in questions if item.answer == answer] for answer in _YES_NO
+            side: [question for question in asked if _side(question) == side] for side in _YES_NO
         }
         pairs = list(zip(*by_answer.values(), strict=False))
         groups += [list(pair) for pair in pairs]
-        found.dropped["no-pair"] += len(questions) - 2 * len(pairs)
+        found.dropped["no-pair"] += len(asked) - 2 * len(pairs)
     random.Random(seed).shuffle(groups)
     for group in groups:
-        category = group[0].category
+        category = group[0].category or ""
         if per_category is not None and found.categories[category] >= per_category:
             found.dropped["balance"] += len(group)
             continue
         found.categories[category] += 1
         found.entries.append(_entry(group, 2 * len(found.entries), form=form, seed=seed))
     found.dropped += Counter()  # without zeros
+    if not found.entries:
+        why = "; ".join(f"{count}: {DROPPED[name]}" for name, count in found.dropped.most_common())
+        raise UsageError(f"no question is left ({why})", hint="Give other tables or options.")
     return found
 
 
-def _reason(item: Item, exclude: Sequence[str]) -> str | None:
-    text = "\n".join((item.question, *item.options.values()))
-    if item.category in exclude:
+def _wording(question: Question) -> str:
+    return "\n".join(part for part in (question.hint, question.text) if part)
+
+
+def _side(question: Question) -> str:
+    return (question.answer or "").capitalize()
+
+
+def _reason(question: Question, exclude: Sequence[str]) -> str | None:
+    text = "\n".join((_wording(question), *question.options.values()))
+    if question.category is not None and question.category in exclude:
         return "category"
-    if not item.image:
+    if not question.images:
         return "no-image"
-    if not item.question:
+    if not question.text.strip():
         return "no-question"
-    if item.answer not in (item.options or _YES_NO):
+    if question.answer is None or not (question.options or _side(question) in _YES_NO):
         return "no-answer"
     if _CODE.search(text):
         return "code"
     return "english-words" if _ENGLISH.search(text) else None
 
 
-def _entry(group: Sequence[Item], index: int, *, form: str, seed: int) -> Entry:
-    item = group[0]
-    draw = random.Random(digest(seed, item.index, item.question))
+def _entry(group: Sequence[Question], index: int, *, form: str, seed: int) -> Entry:
+    first = group[0]
+    wording, options = _wording(first), first.options
+    draw = random.Random(f"{seed} {first.key} {wording}")
     letters = ""
-    answers: tuple[str, ...] = (item.answer,)
+    answers: tuple[str, ...] = (first.answer or "",)
     if len(group) == 2:
-        texts: tuple[str, ...] = tuple(part.question for part in group)
+        texts: tuple[str, ...] = tuple(map(_wording, group))
         answers = _YES_NO
-    elif form == "choice" or len(item.options) < 2:
-        letters = "".join(item.options)
-        texts = (item.question, *item.options.values())
+    elif form == "choice" or len(options) < 2:
+        letters = "".join(options)
+        texts = (wording, *options.values())
     else:
-        wrong = draw.choice([letter for letter in item.options if letter != item.answer])
+        wrong = draw.choice([letter for letter in options if letter != first.answer])
         texts = tuple(
-            f'{item.question}\nIs "{item.options[letter]}" the right answer to this question?'
-            for letter in (item.answer, wrong)
+            f'{wording}\nIs "{options[letter]}" the right answer to this question?'
+            for letter in (*answers, wrong)
         )
         answers = _YES_NO
     if not letters and draw.random() < 0.5:  # so that the first of two is not always Yes
         texts, answers = texts[::-1], answers[::-1]
     return Entry(
         index=index,
-        image=item.image,
+        images=first.images,
         texts=texts,
         answers=answers,
         letters=letters,
-        category=item.category,
+        category=first.category or "",
     )
 
 
@@ -314,16 +271,23 @@ def _write_table(
             shared = {"category": entry.category, "split": "test"}
             if entry.letters:
                 options = dict(zip(entry.letters, texts[1:], strict=True))
-                row = {"index": entry.index, "image": entry.image, "question": texts[0]}
+                image = _cell_of(entry.images)
+                row = {"index": entry.index, "image": image, "question": texts[0]}
                 writer.writerow(row | options | shared | {"answer": entry.answers[0]})
                 continue
             for place, (text, answer) in enumerate(zip(texts, entry.answers, strict=True)):
                 # The second row of a pair refers to the picture of the first.
                 row = {
                     "index": entry.index + place,
-                    "image": entry.index if place else entry.image,
+                    "image": entry.index if place else _cell_of(entry.images),
                     "question": text,
                     "answer": answer,
                     "pair_id": entry.index // 2,
                 }
                 writer.writerow(row | shared)
+
+
+def _cell_of(images: Sequence[ImageSource]) -> str:
+    """Returns pictures as a table holds them: base64, or a list of it."""
+    encoded = [base64.b64encode(image.load()).decode("ascii") for image in images]
+    return encoded[0] if len(encoded) == 1 else json.dumps(encoded)
