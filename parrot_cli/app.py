@@ -23,15 +23,14 @@ from parrot_cli.recipe import app as recipe_app
 from parrot_cli.serve import serve
 from parrot_cli.train import train
 from parrot_core import __version__
-from parrot_core.errors import MissingError, ParrotError
+from parrot_core.errors import MissingError, ParrotError, Stopped
 from parrot_core.languages import LANGUAGES_VARIABLE, add_languages
-
-INTERRUPTED = 130
 
 app = Program(
     name="parrot",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
@@ -83,6 +82,7 @@ def parrot(
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
     if languages is not None:
         add_languages(languages)
         os.environ[LANGUAGES_VARIABLE] = str(languages.resolve())  # for processes that it starts
@@ -109,6 +109,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False)
+        if code == Stopped.exit_code:  # typer has caught the Ctrl-C, and says nothing
+            print_error("stopped", hint=None)
     except ParrotError as error:
         if debug:
             raise
@@ -125,8 +127,5 @@ def main() -> None:
         print_error(error.strerror + place, hint="Check the path, its permissions and the disk.")
         code = MissingError.exit_code
     except typer.Abort:
-        code = INTERRUPTED
-    except KeyboardInterrupt:
-        print_error("stopped", hint=None)
-        code = INTERRUPTED
+        code = Stopped.exit_code
     sys.exit(code)

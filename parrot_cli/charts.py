@@ -6,12 +6,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from parrot_core.errors import UsageError
+
 # Okabe and Ito's palette, made for colour-blind readers; the others tell apart without colour.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
+# Kinds of picture, and what of their metadata would tell two runs apart.
+_PICTURES = {".png": "Software", ".svg": "Date", ".pdf": "CreationDate"}
 _BASE_FONT = "DejaVu Sans"  # comes with matplotlib
 
 Legible = Callable[[str], str]
@@ -27,10 +31,20 @@ def new_figure(width: float, height: float) -> Any:  # noqa: ANN401 - matplotlib
     return figure
 
 
+def check_picture(path: Path) -> None:
+    """Refuses a name that ends like no picture.
+
+    Raises:
+        UsageError: if it is neither PNG, SVG nor PDF.
+    """
+    if path.suffix.lower() not in _PICTURES:
+        raise UsageError(f"{path} is no name of a picture", hint="End it in .png, .svg or .pdf.")
+
+
 def save_figure(figure: Any, path: Path) -> None:  # noqa: ANN401 - as above
     """Saves a picture that is the same twice: no date is written into it."""
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(path, dpi=150, metadata=metadata)
+    check_picture(path)
+    figure.savefig(path, dpi=150, metadata={_PICTURES[path.suffix.lower()]: None})
 
 
 @contextmanager

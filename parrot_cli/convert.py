@@ -15,7 +15,7 @@ def convert(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Convert a published checkpoint to Parrot's own format, and check that its logits stay."""
+    """Convert a published checkpoint to Parrot's own format. The logits of both are compared."""
     from parrot_cli.output import library_output_to_stderr, print_json, print_line
     from parrot_core.model.convert import convert_checkpoint
 

@@ -38,11 +38,11 @@ def demo(
         bool, typer.Option("--json", help="Print the manifest without its file hashes.")
     ] = False,
 ) -> None:
-    """Make the embedded default's data: emoji in four art styles, named in six languages.
+    """Make the embedded default's data: emoji in six languages.
 
-    Samples for both training stages and for text alone, and a benchmark on an art style that
-    no sample shows. The artwork and names come from packages under licences that are written
-    beside the data.
+    Samples for both training stages and for text alone, in three art styles, and a benchmark on a
+    fourth that no sample shows. The artwork and names come from packages under licences that are
+    written beside the data.
     """
     from rich.console import Console
 

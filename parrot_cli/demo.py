@@ -2,6 +2,8 @@
 
 import json
 import random
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +66,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Train, score, ask and inspect a small Parrot on this machine, in one go.
+    """Train, score, ask and inspect a small Parrot in one go.
 
     Makes the picture-text set, trains both stages, scores six languages on an art style that
     training never saw, asks about pictures, and shows which expert worked. What was found is in
@@ -257,7 +259,8 @@ def _print_report(report: dict[str, Any], output: Path) -> None:
     spent = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
     print_line(f"{seconds / 60:.1f} minutes: {spent}")
     print_line(f"Everything lies in {output}: report.md, report.json, routing.png, stage2, eval")
-    print_line(f'Go on: parrot chat PICTURE --lang tr --prompt "{TURKISH_QUESTION}"')
+    program = "parrot" if shutil.which("parrot") else sys.argv[0]  # make puts it on no path
+    print_line(f'Go on: {program} chat {first["image"]} --lang tr --prompt "{TURKISH_QUESTION}"')
 
 
 def _as_markdown(report: dict[str, Any], output: Path) -> str:

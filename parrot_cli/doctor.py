@@ -21,7 +21,7 @@ def doctor(
     output: Annotated[Path, typer.Option(help="Where runs would be written.")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """Say what this machine has and, with --recipe, what the recipe needs and what is missing.
+    """Say what this machine has, and what a recipe needs.
 
     Exit code 3 if something is missing.
     """

@@ -55,7 +55,7 @@ def print_estimate(
 
 def _print(recipe: "Recipe", found: "Estimate", capacity: float | None) -> None:
     settings = recipe.stage1 if found.stage == 1 else recipe.stage2
-    gpus = f"{found.engine.processes} × {found.gpu or 'a GPU'}"
+    gpus = f"{found.engine.processes} × {found.gpu or 'GPU'}"
     print_line(f"{recipe.name}, stage {found.stage}, on {gpus}")
     print_line("")
     print_table(
@@ -110,7 +110,10 @@ def _print(recipe: "Recipe", found: "Estimate", capacity: float | None) -> None:
     )
     print_table(
         ("GPU", "how many", "hours"),
-        [(name, found.engine.processes, hours) for name, hours in found.hours.items()],
+        [
+            (name, found.engine.processes, hours if hours >= 0.01 else "under 0.01")
+            for name, hours in found.hours.items()
+        ],
     )
     note(
         f"hours assume {found.utilisation:.1%} of the peak bfloat16 rate (--utilisation), "

@@ -9,6 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
+_BETWEEN_COLUMNS = 3  # signs that the box puts there
 _PLAIN_SECONDS = 10.0  # between two lines of progress where nobody watches a terminal
 
 
@@ -40,7 +41,35 @@ def print_table(
         table.add_row(*(Text(_cell(value)) for value in row))
     # A pipe has no width of its own; long messages must not be wrapped for whoever greps them.
     console = Console(width=None if sys.stdout.isatty() else 240)
+    cells = [[str(name), *(_cell(row[i]) for row in rows)] for i, name in enumerate(columns)]
+    for column, width in zip(table.columns, _widths(cells, console.width), strict=True):
+        column.width = width
     console.print(table)
+
+
+def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Divides a line among columns of texts, so that words are cut only where it must be.
+
+    Left to itself, rich shrinks the widest columns first, and cuts a name in one while another
+    still has spaces to break at.
+    """
+    from rich.cells import cell_len
+
+    room -= _BETWEEN_COLUMNS * len(columns)
+    lines = [[line for text in column for line in text.splitlines()] for column in columns]
+    most = [max(map(cell_len, column), default=1) for column in lines]
+    words = [
+        max((cell_len(word) for line in column for word in line.split()), default=1)
+        for column in lines
+    ]
+    least = words
+    if sum(words) > room:
+        least, most = [1] * len(words), words
+
+    def at(level: int) -> list[int]:
+        return [max(low, min(level, high)) for low, high in zip(least, most, strict=True)]
+
+    return at(max((level for level in range(1, room) if sum(at(level)) <= room), default=1))
 
 
 def _cell(value: object) -> str:

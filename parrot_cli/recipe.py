@@ -72,7 +72,7 @@ def show(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a recipe with every default filled in, and where each value came from.
+    """Print a recipe with every value and where it came from.
 
     What is printed is itself a recipe.
     """
@@ -106,7 +106,7 @@ def check(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check recipes: every mistake with its line, its value and what would be right.
+    """Check recipes: every mistake with its line and its remedy.
 
     Exit code 1 if there are any.
     """

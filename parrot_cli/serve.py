@@ -45,7 +45,9 @@ def serve(
         bool, typer.Option(help="Fetch pictures from addresses that are not public, too.")
     ] = False,
 ) -> None:
-    """Serve a checkpoint: OpenAI's chat completions at /v1, a page to try it at /.
+    """Serve a checkpoint to other programs and to a browser.
+
+    OpenAI's chat completions are at /v1, the page is at /.
 
     The key that clients must send is read from the environment variable PARROT_API_KEY.
     """
@@ -84,7 +86,10 @@ def serve(
         f"{settings.name} is served at http://{place}:{listening.getsockname()[1]}/v1 "
         f"(a page to try it at /{', a key is needed' if key else ''}); Ctrl-C ends it"
     )
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt as error:  # how it is meant to end
+        raise typer.Abort from error
 
 
 def is_loopback(host: str) -> bool:

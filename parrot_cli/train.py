@@ -5,7 +5,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,7 +101,7 @@ def train(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --estimate: print JSON.")] = False,
 ) -> None:
-    """Train one stage of a recipe; everything but the stage is in the recipe."""
+    """Train one stage of a recipe. Everything but the stage is in the recipe."""
     from parrot_core.recipe import load_recipe
 
     if stage not in STAGES:
@@ -152,9 +152,15 @@ def _place(output: Path, *, dry_run: bool) -> Iterator[Path]:
     if not dry_run:
         yield output
         return
+    made = [folder for folder in output.parents if not folder.exists()]
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=output.parent) as scratch:
-        yield Path(scratch)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=output.parent) as scratch:
+            yield Path(scratch)
+    finally:
+        with suppress(OSError):  # somebody else has put something there by now
+            for folder in made:
+                folder.rmdir()
 
 
 def default_output(name: str, stage: str, language_model: str) -> Path:

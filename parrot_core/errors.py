@@ -27,6 +27,12 @@ class MissingError(ParrotError):
     exit_code = 3
 
 
+class Stopped(ParrotError):  # noqa: N818 - it was asked for
+    """Work that was asked to stop, and has kept what was done (exit code 130)."""
+
+    exit_code = 130
+
+
 class RemoteError(ParrotError):
     """A remote service that failed (exit code 4)."""
 

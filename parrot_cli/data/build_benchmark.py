@@ -37,13 +37,15 @@ def build_benchmark(
         str, typer.Option(help="Entries with flags: drop (from all languages), review or keep.")
     ] = "drop",
 ) -> None:
-    """Make a multilingual benchmark of English questions (section 2.3), the same in all languages.
+    """Make a multilingual benchmark of English questions.
 
-    Questions without a picture, about code or about English words are left out, categories are
-    balanced, and what remains is translated like training data. Run it again to go on.
+    It asks the same in all languages (section 2.3). Questions without a picture, about code or
+    about English words are left out, categories are balanced, and what remains is translated like
+    training data. Run it again to go on.
     """
-    from parrot_core.benchmarks.building import select, write_source, write_tables
+    from parrot_core.benchmarks.building import select, table_files, write_source, write_tables
     from parrot_core.benchmarks.registry import read_tables
+    from parrot_core.data.records import keep_sources
 
     selection = select(
         read_tables(dict.fromkeys(files, "en")),
@@ -53,6 +55,8 @@ def build_benchmark(
         seed=seed,
     )
     work = prepare(options, source_language="en", on_flag=on_flag)
+    outputs = table_files(options.out, name=name, languages=["en", *work.languages])
+    keep_sources(files, outputs.values())
     if options.dry_run:
         with TemporaryDirectory() as scratch:
             source = Path(scratch) / f"{name}.source.jsonl"
@@ -64,7 +68,7 @@ def build_benchmark(
     report = run_shown(source, options.out, work)
     if not report.complete:
         print_report(report, options.out, as_json=options.as_json)
-    end(report)
+    end(report, options.out)
     tables = write_tables(
         selection, options.out, name=name, source_language="en", languages=work.languages
     )

@@ -28,7 +28,7 @@ def check(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Open every record and every image, and report all faults; exit 1 if there are any."""
+    """Open every record and every image, and report all faults. Exit code 1 if there are any."""
     from parrot_cli.output import live_line, print_json, print_line, print_table
     from parrot_core.data.check import LengthLimit, check_files
 

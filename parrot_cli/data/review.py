@@ -14,7 +14,7 @@ _Job = Annotated[Path, typer.Argument(metavar="DIR", help="The --out of `parrot 
 
 @app.callback()
 def review() -> None:
-    """Hand segments to people who refine or vote (Figure 3), and take back what they did."""
+    """Hand work to people (Figure 3), and take it back done."""
 
 
 @app.command("export")
@@ -36,14 +36,14 @@ def export_command(
     ] = None,
     source_language: Annotated[str, typer.Option("--from", help="Language of the samples.")] = "en",
 ) -> None:
-    """Write the rows that wait for people, for Excel (csv), scripts (jsonl) or CAT tools (xliff).
+    """Write rows that wait for people. Excel opens csv, CAT tools open xliff, scripts jsonl.
 
     In the column `answer` people write their text, `=` if the translation is right as it is, or,
     in a vote, the number of the best version.
     """
-    from parrot_cli.output import print_line
+    from parrot_cli.output import note, print_line
     from parrot_core.languages import get_language
-    from parrot_core.translation.review import export_work, read_journal
+    from parrot_core.translation.review import export_work, read_journal, status
 
     by_name = {".csv": "csv", ".jsonl": "jsonl", ".xlf": "xliff", ".xliff": "xliff"}
     with read_journal(job) as journal:
@@ -56,7 +56,15 @@ def export_command(
             person=person,
             source_language=get_language(source_language).code,
         )
+        waiting = {
+            other: None
+            for parts in status(journal).values()
+            for other, part in parts.items()
+            if other != step and part.settled < part.tasks
+        }
     print_line(f"{count:,} rows to {step}: {out}")
+    if not count and waiting:
+        note(f"rows wait for another --step: {', '.join(waiting)}")
 
 
 @app.command("import")
@@ -64,16 +72,24 @@ def import_command(
     job: _Job,
     file: Annotated[Path, typer.Argument(help="The exported file, with answers.")],
     person: Annotated[str, typer.Option(help="Who did it.")],
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take rows anew that this person has done before."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Take back what one person did; exit 1 if a row is stale, foreign, repeated or one's own."""
+    """Take back what one person did. Exit code 1 if rows are refused, each with line and reason.
+
+    Refused are rows that are stale, foreign, repeated or one's own, rows in which more than the
+    answer was changed, and answers that a spreadsheet spoiled or that lost an <image>.
+    """
     from dataclasses import asdict
 
     from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.review import import_work, open_journal
 
     with open_journal(job) as journal:
-        report = import_work(journal, file, person=person)
+        report = import_work(journal, file, person=person, replace=replace)
     if as_json:
         print_json(asdict(report))
     else:
@@ -94,7 +110,7 @@ def status_command(
     job: _Job,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show how far people are, by language and step, and how well the voters agree."""
+    """Show how far people are, and how well voters agree."""
     from parrot_cli.output import print_json, print_line, print_table
     from parrot_core.translation.review import read_journal, status
 

@@ -18,9 +18,10 @@ def split(
     seed: Annotated[int, typer.Option(help="What the draw depends on.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Part an English set among languages: no sample and no picture in two of them (section 3.4).
+    """Part an English set among languages, without overlap.
 
-    The files are still English; `parrot data translate` makes the languages of them.
+    No sample and no picture is in two of them (section 3.4). The files are still English; `parrot
+    data translate` makes the languages of them.
     """
     from dataclasses import asdict
 

@@ -23,12 +23,15 @@ def stats(
     plot: Annotated[Path | None, typer.Option(help="Draw it as PNG, SVG or PDF.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Count samples, pictures, turns, words and tokens by language, told from the texts."""
+    """Count samples, pictures, words and tokens by language. It is told from the texts."""
+    from parrot_cli.charts import check_picture
     from parrot_cli.output import live_line, note, print_json, print_line, print_table
     from parrot_core.data.check import token_counter
     from parrot_core.data.stats import UNDETERMINED, count_files, draw_stats
     from parrot_core.languages import get_language, parse_languages
 
+    if plot is not None:
+        check_picture(plot)
     with live_line() as show:
         found = count_files(
             files,

@@ -23,10 +23,14 @@ def translate(
         Path | None, typer.Option(help="Folder of the pictures.", show_default="the file's own")
     ] = None,
     on_flag: Annotated[
-        str, typer.Option(help="Samples with flags: keep, drop, or review (wait for people).")
+        str,
+        typer.Option(
+            help="Samples with flags: keep, drop, or review (wait for people). Those that lost an "
+            "<image> are never kept."
+        ),
     ] = "keep",
 ) -> None:
-    """Translate samples: draft, re-check, independent refinements, vote. Resumable at any moment.
+    """Translate samples: draft, re-check, refinements, vote. Resumable at any moment.
 
     Every answer is kept in OUT/journal.sqlite before anything else happens; run the same command
     again to go on. Results are OUT/LANGUAGE.json and OUT/summary.json.
@@ -38,4 +42,4 @@ def translate(
         return
     report = run_shown(source, options.out, work, image_root=root)
     print_report(report, options.out, as_json=options.as_json)
-    end(report)
+    end(report, options.out)

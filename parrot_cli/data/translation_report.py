@@ -196,8 +196,12 @@ def print_report(report: "JobReport", out: Path, *, as_json: bool) -> None:
     )
 
 
-def end(report: "JobReport") -> None:
+def end(report: "JobReport", out: Path) -> None:
     """Ends the command as its job ended.
+
+    Args:
+        report: How it ended.
+        out: The job's folder.
 
     Raises:
         RemoteError: if the service did not answer all segments.
@@ -216,4 +220,7 @@ def end(report: "JobReport") -> None:
     if not report.complete:
         if report.stopped is not None:
             note(f"stopped: {report.stopped}; raise the cap and run it again to go on")
+        waiting = any(part.waiting for part in report.languages.values())
+        for step in report.pending or (["review"] if waiting else []):
+            note(f"people go on: parrot data review export {out} --step {step} --out FILE.csv")
         raise typer.Exit(_UNFINISHED)

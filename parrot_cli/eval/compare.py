@@ -23,7 +23,7 @@ def compare(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Put runs beside each other and beside the paper's tables; unlike runs are refused."""
+    """Put runs beside each other and beside the paper's tables. Unlike runs are refused."""
     from dataclasses import asdict
 
     from parrot_cli.eval.display import show_comparison

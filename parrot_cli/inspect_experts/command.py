@@ -93,7 +93,10 @@ def inspect_experts(
         bool, typer.Option("--full", help="With --json: everything else that is known, too.")
     ] = False,
 ) -> None:
-    """Show the mean routing weights per language (Figure 7c of the paper), and what they say."""
+    """Show which expert works for which language (Figure 7c).
+
+    What is shown are the mean routing weights, and what they say.
+    """
     _check_options(
         {"--data": data, "--image": image},
         {"--over-training": over_training, "--compare": compare, "--model": model},

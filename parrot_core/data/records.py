@@ -6,7 +6,7 @@ a Parquet file are counted like lines.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -63,6 +63,24 @@ def scan_records(path: Path, *, on_read: Callable[[int], None] | None = None) ->
     if path.suffix == ".parquet":
         return _scan_parquet(path, report)
     return (_scan_lines if path.suffix == ".jsonl" else _scan_array)(path, report)
+
+
+def keep_sources(sources: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Refuses to write over files that are read.
+
+    Args:
+        sources: Files that are read.
+        outputs: Files that are to be written.
+
+    Raises:
+        UsageError: if one is among the others, under whatever name.
+    """
+    read = {source.resolve() for source in sources}
+    for path in outputs:
+        if path.resolve() in read:
+            raise UsageError(
+                f"{path} is read, and would be written over", hint="Choose another --out."
+            )
 
 
 def _scan_parquet(path: Path, on_read: Callable[[int], None]) -> Iterator[Record]:

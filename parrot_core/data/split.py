@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from parrot_core.data.records import keep_sources
 from parrot_core.data.samples import Sample, parse_sample, read_records
 from parrot_core.errors import UsageError
 
@@ -53,8 +54,10 @@ def split_samples(
         seed: What the draw depends on, with the order of the samples.
 
     Raises:
-        UsageError: if there are not enough samples that can be kept apart.
+        UsageError: if there are not enough samples that can be kept apart, or the set itself would
+            be written over.
     """
+    keep_sources([source], [folder / f"{language}.json" for language in counts])
     groups = _groups(source)
     places = assign(groups, counts=counts, seed=seed)
     total = sum(map(len, groups))

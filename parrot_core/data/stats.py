@@ -10,6 +10,7 @@ from typing import Any
 
 from parrot_core.data.images import image_size, resolve_image
 from parrot_core.data.samples import IMAGE_PLACEHOLDER, Sample, read_samples
+from parrot_core.errors import UsageError
 from parrot_core.languages import PAPER_LANGUAGES, identify, script_of
 
 UNDETERMINED = "?"
@@ -148,9 +149,15 @@ def count_words(text: str) -> int:
 
 
 def draw_stats(stats: DataStats, path: Path) -> None:
-    """Draws the shares of the languages (Figure 9) and their sizes, as PNG, SVG or PDF."""
+    """Draws the shares of the languages (Figure 9) and their sizes, as PNG, SVG or PDF.
+
+    Raises:
+        UsageError: if there are no samples.
+    """
     from matplotlib.figure import Figure
 
+    if not stats.languages:
+        raise UsageError("no samples to draw", hint="Leave out --plot.")
     codes = list(stats.languages)
     samples = [stats.languages[code].samples for code in codes]
     figure = Figure(figsize=(9, 3.8), layout="constrained")

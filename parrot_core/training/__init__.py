@@ -4,6 +4,5 @@ from parrot_core.training.checkpoints import Checkpoint
 from parrot_core.training.language_model import train_language_model
 from parrot_core.training.settings import Progress
 from parrot_core.training.stages import train_stage
-from parrot_core.training.stopping import Stopped
 
-__all__ = ["Checkpoint", "Progress", "Stopped", "train_language_model", "train_stage"]
+__all__ = ["Checkpoint", "Progress", "train_language_model", "train_stage"]

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from parrot_core.data.samples import Sample
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import MissingError, Stopped, UsageError
 from parrot_core.training.batches import (
     BatchPlan,
     Drawn,
@@ -26,7 +26,6 @@ from parrot_core.training.batches import (
 )
 from parrot_core.training.deepspeed import deepspeed_config
 from parrot_core.training.settings import Engine, Run, Schedule
-from parrot_core.training.stopping import Stopped
 from parrot_core.training.trainer import ParrotTrainer
 from parrot_core.training.watch import Watch
 

@@ -53,7 +53,8 @@ def find_start(recipe: Recipe, stage: int, *, output: Path, given: Path | None) 
     found = find_stage(recipe.name, stage="1", beside=output, default=default)
     if found is None:
         raise MissingError(
-            f"no output of stage 1 beside {output} or in {default}",
+            "no output of stage 1 in "
+            + " or ".join(dict.fromkeys(map(str, (output.parent, default.parent)))),
             hint=f"Run stage 1 first, or name a checkpoint with --init-from (it has {RUN_FILE}).",
         )
     return str(found)

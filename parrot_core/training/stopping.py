@@ -7,17 +7,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-from parrot_core.errors import ParrotError
-
-INTERRUPTED = 130
-
 _SAME_REQUEST = 1.0  # seconds in which launcher and terminal may both pass one Ctrl-C on
-
-
-class Stopped(ParrotError):  # noqa: N818 - it was asked for
-    """A run that was asked to stop, and has saved."""
-
-    exit_code = INTERRUPTED
 
 
 class StopRequest:

@@ -105,18 +105,33 @@ class ByPeople:
     async def review(
         self, segment: Segment, version: Version, flags: Sequence[Flag]
     ) -> tuple[Version | None, bool]:
-        """Returns a person's correction of a flagged text, and whether one is awaited."""
-        reason = "; ".join(f"{flag.kind}: {flag.detail}" for flag in flags)
-        task = self._task(
-            "review", segment, [version.text], [version.author], needed=1, reason=reason
-        )
-        written = self._journal.contributions(task.row, task.hash)
-        if written:
-            return Version(text=written[0].text, author=written[0].person), False
-        waits = self._settings.on_flag == "review"
-        if waits:
-            await self._put(task)
-        return None, waits
+        """Returns a person's correction of a flagged text, and whether one is awaited.
+
+        A correction is checked, too: what is wrong with it that nobody was told of is reviewed in
+        its turn, until somebody leaves the text as it is.
+        """
+        told: set[str] = set()
+        reviewed: Version | None = None
+        while flags:
+            told |= set(map(_subject, flags))
+            before = reviewed or version
+            reason = "; ".join(f"{flag.kind}: {flag.detail}" for flag in flags)
+            task = self._task(
+                "review", segment, [before.text], [before.author], needed=1, reason=reason
+            )
+            written = self._journal.contributions(task.row, task.hash)
+            if not written:
+                waits = self._settings.on_flag == "review"
+                if waits:
+                    await self._put(task)
+                return reviewed, waits
+            text, person = written[0].text, written[0].person
+            after = judged(segment, text, author=person, settings=self._settings)
+            flags = [
+                flag for flag in after.flags if text != before.text and _subject(flag) not in told
+            ]
+            reviewed = Version(text=text, author=person, flags=tuple(flags))
+        return reviewed, False
 
     async def _put(self, task: Task) -> None:
         """Puts a task before the people, unless it is there already."""
@@ -145,6 +160,12 @@ class ByPeople:
             needed=needed,
             reason=reason,
         )
+
+
+def _subject(flag: Flag) -> str:
+    """What a flag is about: some are measures, which are never twice the same."""
+    exact = flag.kind in ("protected", "glossary")
+    return f"{flag.kind}: {flag.detail}" if exact else flag.kind
 
 
 def _identity(letter: str, *parts: object) -> str:

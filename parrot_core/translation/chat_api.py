@@ -246,7 +246,7 @@ class ChatWorker:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             _, message = _error_of(content)  # some services put their errors into a 200
-            said = self._redact(f"{self._host} sent no chat completion: {message}")
+            said = self._redact(f"{self._host} sent no chat completion: {message or 'nothing'}")
             raise TransientError("malformed", said, lost=True) from error
         price = self._prices.get(call.model)
         usage = payload.get("usage")

@@ -4,13 +4,13 @@ import csv
 import io
 import json
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parrot_core.errors import MissingError, UsageError
+from parrot_core.translation.tables import read_table
 
 FORMATS = ("csv", "jsonl", "xliff")
 """File formats; CSV is UTF-8 with a byte order mark, which Excel and LibreOffice recognise."""
@@ -86,29 +86,28 @@ def read_rows(path: Path) -> list[WorkRow]:
     """
     if not path.is_file():
         raise MissingError(f"no such file: {path}", hint="Check the path.")
-    readers: dict[str, Callable[[str, Path], Iterator[WorkRow]]] = {
+    readers: dict[str, Callable[[Path], Iterator[WorkRow]]] = {
         ".csv": _from_csv,
-        ".jsonl": _from_jsonl,
-        ".xlf": _from_xliff,
-        ".xliff": _from_xliff,
+        ".jsonl": lambda path: _from_jsonl(_text_in(path), path),
+        ".xlf": lambda path: _from_xliff(_text_in(path), path),
+        ".xliff": lambda path: _from_xliff(_text_in(path), path),
     }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
-            f"{path}: unknown format {path.suffix!r}", hint=f"Known: {', '.join(readers)}."
+            f"{path}: unknown format {path.suffix!r}",
+            hint=f"Known: {', '.join(readers)}; a spreadsheet saves its table as CSV UTF-8.",
         )
+    return list(reader(path))
+
+
+def _text_in(path: Path) -> str:
     data = path.read_bytes()
-    # Excel's "Unicode text" is UTF-16.
     encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    csv.field_size_limit(sys.maxsize)  # a text may be long
     try:
-        return list(reader(data.decode(encoding), path))
-    except csv.Error as error:
-        raise UsageError(f"{path} is not CSV: {error}", hint="Export it again.") from error
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f"{path} is not UTF-8", hint='Save it as "CSV UTF-8" so that no letter is lost.'
-        ) from error
+        raise UsageError(f"{path} is not UTF-8", hint="Save it in UTF-8.") from error
 
 
 def _to_csv(rows: Sequence[WorkRow]) -> str:
@@ -136,27 +135,18 @@ def _unguard(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 
-def _from_csv(text: str, path: Path) -> Iterator[WorkRow]:
-    header = text.split("\n", 1)[0]
-    # Excel writes what the computer's region separates lists with.
-    delimiter = max((",", ";", "\t"), key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    missing = {"row", "hash", "answer"} - set(reader.fieldnames or ())
-    if missing:
-        raise UsageError(
-            f"{path}:1: no column {', '.join(sorted(missing))}",
-            hint="Keep the columns of the exported file.",
-        )
-    line = 2
-    for cells in reader:
-        found = {
-            name: _unguard(value)
-            for name, value in cells.items()
-            if isinstance(value, str) and name
-        }
-        texts = [found[name] for name in found if name.startswith("version_") and found[name]]
-        yield _row(found, texts or [found.get("translation", "")], line=line)
-        line = reader.line_num + 1
+def _from_csv(path: Path) -> Iterator[WorkRow]:
+    rows = read_table(
+        path,
+        delimiters=",;\t",
+        needed=("row", "hash", "answer"),
+        hint="Keep the columns of the exported file.",
+    )
+    _, names = next(rows)
+    for line, cells in rows:
+        found = dict(zip(names, map(_unguard, cells), strict=True))
+        versions = [text for name, text in found.items() if name.startswith("version_")]
+        yield _row(found, versions or [found.get("translation", "")], line=line)
 
 
 def _row(found: dict[str, str], texts: Iterable[str], *, line: int) -> WorkRow:
@@ -166,7 +156,7 @@ def _row(found: dict[str, str], texts: Iterable[str], *, line: int) -> WorkRow:
         language=found.get("language", ""),
         step=found.get("step", ""),
         source=found.get("source", ""),
-        texts=tuple(texts),
+        texts=tuple(text for text in texts if text),
         reason=found.get("reason", ""),
         answer=found.get("answer", "").strip(),
         comment=found.get("comment", "").strip(),
@@ -203,14 +193,22 @@ def _from_jsonl(text: str, path: Path) -> Iterator[WorkRow]:
             record = json.loads(line)
             if not isinstance(record, dict):
                 raise TypeError("a row is an object")
-            fields = {
-                name: "" if value is None else str(value)
-                for name, value in record.items()
-                if name != "texts"
-            }
-            yield _row(fields, [str(part) for part in record.get("texts") or ()], line=number)
+            texts = [_text_of("texts", part) for part in record.pop("texts", None) or ()]
+            fields = {name: _text_of(name, value) for name, value in record.items()}
+            yield _row(fields, texts, line=number)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{path}:{number}: {error}", hint="Mend or remove it.") from error
+
+
+def _text_of(name: str, value: object) -> str:
+    """Returns a cell of a JSON line; what has lost its numbers' type on the way is whole again."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(f"{name} is {value!r:.40}, not a text")
 
 
 def _to_xliff(rows: Sequence[WorkRow], *, source_language: str) -> str:
@@ -265,9 +263,9 @@ def _from_xliff(text: str, path: Path) -> Iterator[WorkRow]:
         answer, state = "", "new"
         if target is not None:
             answer, state = "".join(target.itertext()), target.get("state", "")
-        if unit.get("approved") != "yes" and state.startswith(_UNTOUCHED):
-            # Tools that keep no states leave the old one on what was changed; the review of the
-            # rows, which knows the exported text, drops what is as it was.
+        if unit.get("approved") != "yes" and (not state or state.startswith(_UNTOUCHED)):
+            # Tools that keep no states leave the old one, or none, on what was changed; the review
+            # of the rows, which knows the exported text, drops what is as it was.
             answer = f"\0{answer}"
         source = unit.find(_tag("source"))
         note = unit.find(f"{_tag('note')}[@from='translator']")

@@ -1,14 +1,14 @@
 """Terms that have one translation: a CSV or TSV file with a column per language."""
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import UsageError
 from parrot_core.languages import get_language
+from parrot_core.translation.tables import read_table
 
 _KEEP = "="  # a cell that means: leave the term as it is
 _STEM_SHARE = 0.7  # of a word's letters: endings change with case and number in many languages
@@ -54,31 +54,26 @@ def read_glossary(path: Path, *, source_language: str) -> Glossary:
         MissingError: if there is no such file.
         UsageError: if the header or a row is not in the format; names the line.
     """
-    if not path.is_file():
-        raise MissingError(f"no such glossary: {path}", hint="Check --glossary.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        header = [get_language(code).code for code in next(rows, [])]
-        if source_language not in header:
-            raise UsageError(
-                f"{path}: no column {source_language!r}",
-                hint=f"The first row names languages, the source's ({source_language}) among them.",
-            )
-        terms: dict[str, dict[str, str]] = {code: {} for code in header if code != source_language}
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
-            term = cells.get(source_language)
-            if not term or len(row) > len(header):
-                raise UsageError(
-                    f"{path}:{rows.line_num}: "
-                    + ("more cells than columns" if term else "no term in the source language"),
-                    hint="One row is one term.",
-                )
-            for code, translation in cells.items():
-                if code != source_language and translation:
-                    terms[code][term] = term if translation == _KEEP else translation
+    hint = f"The first row names languages, the source's ({source_language}) among them."
+    rows = read_table(
+        path, delimiters="\t" if path.suffix == ".tsv" else ",;", needed=(), hint=hint
+    )
+    _, names = next(rows)
+    header = [get_language(name).code for name in names]
+    if source_language not in header or len(set(header)) < len(header):
+        raise UsageError(f"{path}: no one column {source_language!r}, or two of one", hint=hint)
+    terms: dict[str, dict[str, str]] = {code: {} for code in header if code != source_language}
+    lines: dict[str, int] = {}
+    for line, row in rows:
+        cells = dict(zip(header, map(str.strip, row), strict=True))
+        term = cells.pop(source_language)
+        if not term or term in lines:
+            problem = f"{term!r} stands on line {lines[term]} already" if term else "no term"
+            raise UsageError(f"{path}:{line}: {problem}", hint="One row is one term.")
+        lines[term] = line
+        for code, translation in cells.items():
+            if translation:
+                terms[code][term] = term if translation == _KEEP else translation
     return Glossary(terms=terms)
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from parrot_core.data.images import resolve_image
-from parrot_core.errors import ParrotError, UsageError
+from parrot_core.errors import ParrotError, Stopped, UsageError
 from parrot_core.translation.by_people import PendingError
 from parrot_core.translation.calls import Caller, UnansweredError
 from parrot_core.translation.journal import Journal
 from parrot_core.translation.limits import Budget, Gate, LimitReachedError, StoppedError
-from parrot_core.translation.output import LanguageSummary, write_output
+from parrot_core.translation.output import LanguageSummary, check_replaceable, write_output
 from parrot_core.translation.pipeline import Pipeline
 from parrot_core.translation.records import JOURNAL_NAME, Spending
 from parrot_core.translation.segments import Segment, read_sources, segment_of
@@ -138,9 +138,10 @@ def translate(
         on_progress: Called about twice a second.
 
     Raises:
-        UsageError: if the samples are not in the format: before anything is asked.
+        UsageError: if the samples are not in the format, or a result would be written over
+            another file: before anything is asked.
         RemoteError: if the service cannot be used; what was answered is kept.
-        KeyboardInterrupt: after Ctrl-C, when what was under way has been kept.
+        Stopped: after Ctrl-C, when what was under way has been kept.
     """
     if image_root is not None and not worker.sees:
         raise UsageError(
@@ -151,6 +152,7 @@ def translate(
             f"{settings.source_language!r} is the language of the samples themselves",
             hint="Leave it out of --to, or set --from.",
         )
+    check_replaceable(source, folder, languages)
     folder.mkdir(parents=True, exist_ok=True)
     total = _count(source, languages, image_root=image_root)
     job = _Job(source, languages=languages, limits=limits or Limits(), image_root=image_root)
@@ -161,7 +163,10 @@ def translate(
                 job.run(worker, settings=settings, journal=journal, on_progress=on_progress)
             )
         if job.interrupted:
-            raise KeyboardInterrupt
+            raise Stopped(
+                f"stopped with {job.progress.done:,} of {job.progress.total:,} segments done",
+                hint="What was answered is kept: the same command goes on from there.",
+            )
         if isinstance(job.end, ParrotError):
             raise job.end
         assert job.pipeline is not None  # the run made it

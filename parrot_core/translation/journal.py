@@ -128,10 +128,12 @@ class Journal(JournalReader):
         )
 
     async def add_contributions(self, contributions: Sequence[Contribution]) -> None:
-        """Keeps what people did, all of it or nothing."""
+        """Keeps what people did, all of it or nothing, in place of what they did there before."""
         now = time.time()
         values = [(c.row, c.hash, c.person, c.text, c.comment, now) for c in contributions]
-        await self._write("INSERT INTO contributions VALUES (?, ?, ?, ?, ?, ?)", values, many=True)
+        await self._write(
+            "INSERT OR REPLACE INTO contributions VALUES (?, ?, ?, ?, ?, ?)", values, many=True
+        )
 
     async def _write(self, sql: str, values: Sequence[Any], *, many: bool = False) -> None:
         loop = asyncio.get_running_loop()

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from parrot_core.data.records import keep_sources
+from parrot_core.data.samples import IMAGE_PLACEHOLDER, read_records
+from parrot_core.errors import UsageError
 from parrot_core.translation.journal import Journal
 from parrot_core.translation.pipeline import Pipeline
 from parrot_core.translation.segments import Source, read_sources, segment_of, translated_record
@@ -24,7 +27,8 @@ class LanguageSummary:
         samples: Samples written.
         segments: Segments in them, those that needed no translation aside.
         flagged: Samples that carry flags, written or not.
-        dropped: Samples left out because of their flags.
+        dropped: Samples left out because of their flags; those that lost or won an image
+            placeholder always are, since nothing could read them.
         waiting: Samples that wait for people.
         missing: Samples left out because a segment of theirs has no translation.
         flags: Segments by kind of flag.
@@ -58,9 +62,43 @@ class _Part:
     texts: list[str | None]
     segments: list[dict[str, Any]]
     flagged: bool
+    broken: bool
     waiting: bool
     missing: bool
     keys: list[str]
+
+
+def check_replaceable(source: Path, folder: Path, languages: Sequence[str]) -> None:
+    """Refuses to write over the samples that are translated, or over anything but translations.
+
+    Args:
+        source: The file that is to be translated.
+        folder: Where the results are to be written.
+        languages: Codes of the languages.
+
+    Raises:
+        UsageError: if a file of that name is there and was not made by a translation.
+    """
+    outputs = [path for language in languages for path in _files_of(language, folder)]
+    keep_sources([source], outputs)
+    for path in outputs:
+        if path.exists() and not _is_translated(path):
+            raise UsageError(
+                f"{path} exists and is no result of a translation", hint="Choose another --out."
+            )
+
+
+def _files_of(language: str, folder: Path) -> tuple[Path, Path]:
+    """Returns where the samples of a language are written: all of them, or some only."""
+    return folder / f"{language}.json", folder / f"{language}.partial.json"
+
+
+def _is_translated(path: Path) -> bool:
+    try:
+        _, first = next(read_records(path), ("", {"translation": None}))
+    except UsageError:
+        return False
+    return isinstance(first, dict) and "translation" in first
 
 
 def write_output(
@@ -140,10 +178,13 @@ def write_output(
             file.write("\n]\n" if summaries[language].samples else "[]\n")
         spent = _spent(used, journal)
     for language, path in unfinished.items():
-        complete = not (summaries[language].missing or summaries[language].waiting)
-        names = (f"{language}.json", f"{language}.partial.json")
-        _replace(path, folder / names[not complete])
-        (folder / names[complete]).unlink(missing_ok=True)
+        whole, partial = _files_of(language, folder)
+        if summaries[language].missing or summaries[language].waiting:
+            _replace(path, partial)
+            whole.unlink(missing_ok=True)
+        else:
+            _replace(path, whole)
+            partial.unlink(missing_ok=True)
     _replace(folder / ".flagged.jsonl.writing", folder / "flagged.jsonl")
     _write_summary(folder, summaries, settings=settings, steps=steps, spent=spent)
     return summaries
@@ -161,7 +202,7 @@ def _part(
     texts: list[str | None] = []
     segments: list[dict[str, Any]] = []
     keys: list[str] = []
-    flagged = waiting = missing = False
+    flagged = broken = waiting = missing = False
     for turn in range(len(entry.sample.turns)):
         segment = segment_of(entry.sample, turn, language, image_root=image_root)
         if segment is None:
@@ -176,13 +217,20 @@ def _part(
         keys.append(key)
         text, detail = result
         texts.append(text)
+        broken |= text.count(IMAGE_PLACEHOLDER) != segment.text.count(IMAGE_PLACEHOLDER)
         about = {"turn": turn, **detail}
         about.pop("spent")
         waiting = waiting or bool(about.pop("waits", False))
         flagged = flagged or bool(about["flags"])
         segments.append(about)
     return _Part(
-        texts=texts, segments=segments, flagged=flagged, waiting=waiting, missing=missing, keys=keys
+        texts=texts,
+        segments=segments,
+        flagged=flagged,
+        broken=broken,
+        waiting=waiting,
+        missing=missing,
+        keys=keys,
     )
 
 
@@ -195,7 +243,7 @@ def _account(part: _Part, summary: LanguageSummary, *, on_flag: str) -> bool:
         summary.missing += 1
     elif part.waiting:
         summary.waiting += 1
-    elif part.flagged and on_flag == "drop":
+    elif part.broken or (part.flagged and on_flag == "drop"):
         summary.dropped += 1
     else:
         summary.samples += 1

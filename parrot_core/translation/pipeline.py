@@ -95,7 +95,8 @@ class Pipeline:
         if flags:
             reviewed, waits = await self._people.review(segment, version, flags)
             if reviewed is not None:
-                detail["reviewed_by"], text, flags = reviewed.author, reviewed.text, []
+                detail["reviewed_by"] = reviewed.author
+                text, flags = reviewed.text, list(reviewed.flags)
         detail["flags"] = [{"kind": flag.kind, "detail": flag.detail} for flag in flags]
         detail["spent"] = {
             "requests": account.requests,

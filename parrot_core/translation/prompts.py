@@ -83,19 +83,18 @@ def load_prompts(folder: Path | None = None) -> dict[str, Prompt]:
     for step in STEPS:
         own = None if folder is None else folder / f"{step}.toml"
         if own is not None and own.is_file():
-            prompts[step] = _parse(own.read_text(encoding="utf-8"), step=step, place=str(own))
+            prompts[step] = _parse(own.read_bytes(), step=step, place=str(own))
         else:
             shipped = resources.files("parrot_core.translation") / "prompts" / f"{step}.toml"
-            text = shipped.read_text(encoding="utf-8")
-            prompts[step] = _parse(text, step=step, place=f"{step}.toml")
+            prompts[step] = _parse(shipped.read_bytes(), step=step, place=f"{step}.toml")
     return prompts
 
 
-def _parse(text: str, *, step: str, place: str) -> Prompt:
+def _parse(content: bytes, *, step: str, place: str) -> Prompt:
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{place}: not TOML: {error}", hint="Mend the prompt's file.") from error
+        table = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{place}: {error}", hint="Write it as TOML, in UTF-8.") from error
     keys = ("version", "system", "user", "retry")
     wrong = [key for key in keys if not isinstance(table.get(key), str)]
     wrong += sorted(table.keys() - set(keys))
@@ -111,11 +110,11 @@ def _parse(text: str, *, step: str, place: str) -> Prompt:
             + (f"unknown field {{{unknown[0]}}}" if unknown else f"no {{{_NEEDED[step]}}}"),
             hint=f"Fields of {step}: {', '.join(sorted(_FIELDS[step]))}.",
         )
-    content = "\0".join(table[key] for key in keys[1:])
+    texts = "\0".join(table[key] for key in keys[1:])
     return Prompt(
         step=step,
         version=table["version"],
-        digest=hashlib.sha256(content.encode()).hexdigest()[:12],
+        digest=hashlib.sha256(texts.encode()).hexdigest()[:12],
         system=table["system"],
         user=table["user"].removeprefix("\n"),
         retry=table["retry"].strip(),

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from parrot_core.data.samples import IMAGE_PLACEHOLDER
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.translation.exchange import WorkRow, read_rows, write_rows
 from parrot_core.translation.journal import Journal
@@ -17,6 +19,11 @@ from parrot_core.translation.workers import digest
 
 PEOPLE_STEPS = ("draft", "recheck", "refine", "vote", "review")
 """What people can do: the steps, and the review of what was flagged."""
+
+# `#NAME?`, `#N/A`, `Err:509`: a text that begins with `=` or `-` was taken for a formula.
+_SPREADSHEET_ERROR = re.compile(r"#\S+|Err:\d+")
+_LOST_LETTER = re.compile(r"\w\?\w")  # what is left of a letter that an old code page lacks
+_UNSEEN = re.compile("[\\s\x00-\x1f\x7f-\x9f\ufffd-\uffff]")  # what tools change: no words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,10 +135,15 @@ def export_work(
 
     Returns:
         How many rows were written.
+
+    Raises:
+        UsageError: if the step or kind is unknown, or if something would be lost: the file has
+            answers that were never imported, or is no table of work.
     """
     if step not in PEOPLE_STEPS:
         raise UsageError(f"no such step: {step!r}", hint=f"Steps: {', '.join(PEOPLE_STEPS)}.")
     person = None if person is None else one_name(person)
+    _check_replaceable(journal, path)
     rows = []
     for task in journal.tasks(step=step, language=language):
         done = journal.contributions(task.row, task.hash)
@@ -152,13 +164,16 @@ def export_work(
     return len(rows)
 
 
-def import_work(journal: Journal, path: Path, *, person: str) -> ImportReport:
+def import_work(
+    journal: Journal, path: Path, *, person: str, replace: bool = False
+) -> ImportReport:
     """Takes back what one person did; each row by itself, those taken all at once.
 
     Args:
         journal: The job's journal.
         path: A file that `export_work` wrote, with answers.
         person: Who did it.
+        replace: Whether rows that this person has done before are taken in place of what was.
 
     Raises:
         MissingError, UsageError: if the file cannot be read, or the person has no name.
@@ -169,15 +184,14 @@ def import_work(journal: Journal, path: Path, *, person: str) -> ImportReport:
     seen: dict[str, int] = {}
     for row in read_rows(path):
         task = journal.task(row.row)
-        answer = row.answer
-        if answer.startswith("\0"):  # XLIFF: the tool did not say that it was worked on
-            answer = answer[1:]
-            if task is not None and task.texts and answer == task.texts[0]:
-                answer = ""
-        if not answer.strip():
+        answer = _answer(task, row)
+        changed = None if task is None else _change(task, row)
+        if not answer and changed is None:
             report.empty += 1
             continue
-        problem = _problem(journal, task, row, answer, person=person, seen=seen)
+        problem = _problem(journal, task, row, answer, person=person, replace=replace, seen=seen)
+        if problem is None and changed is not None:
+            problem = "changed", changed
         seen.setdefault(row.row, row.line)
         if problem is not None:
             report.refused.append(
@@ -185,11 +199,12 @@ def import_work(journal: Journal, path: Path, *, person: str) -> ImportReport:
             )
             continue
         assert task is not None  # else it is foreign
+        before = _own(person, journal.contributions(task.row, task.hash))
         accepted.append(
             Contribution(
                 row=task.row,
                 hash=task.hash,
-                person=person,
+                person=before[0].person if before else person,
                 text=_value(task, answer),
                 comment=row.comment,
             )
@@ -198,6 +213,65 @@ def import_work(journal: Journal, path: Path, *, person: str) -> ImportReport:
         asyncio.run(journal.add_contributions(accepted))
     report.accepted = len(accepted)
     return report
+
+
+def _check_replaceable(journal: JournalReader, path: Path) -> None:
+    """Refuses to write over people's work that the journal does not have, or another file."""
+    if not path.exists():
+        return
+    elsewhere = "Choose another --out."
+    try:
+        rows = read_rows(path)
+    except (UsageError, MissingError) as error:
+        raise UsageError(f"{path} exists and is no table of work", hint=elsewhere) from error
+    lost = sum(not _is_taken(journal, row) for row in rows)
+    if lost:
+        raise UsageError(
+            f"{path} has {lost} answers that were not taken",
+            hint=f"Import them (`parrot data review import`). {elsewhere}",
+        )
+
+
+def _is_taken(journal: JournalReader, row: WorkRow) -> bool:
+    """Says whether a row has no answer, or one that the journal has."""
+    task = journal.task(row.row)
+    answer = _answer(task, row)
+    if not answer:
+        return True
+    done = {entry.text for entry in journal.contributions(row.row, row.hash)}
+    if task is None or task.hash != row.hash:  # what an `=` or a number stood for is forgotten
+        return bool(done)
+    return _unreadable(task, answer) is None and _value(task, answer) in done
+
+
+def _answer(task: Task | None, row: WorkRow) -> str:
+    """Returns what a person wrote in a row, or nothing."""
+    answer = row.answer.strip()
+    if answer.startswith("\0"):  # XLIFF: the tool did not say that it was worked on
+        answer = answer[1:].strip()
+        if task is not None and task.texts and answer == task.texts[0]:
+            return ""
+    return answer
+
+
+def _change(task: Task, row: WorkRow) -> str | None:
+    """Says what else was changed in a row than its answer; columns that are gone tell nothing."""
+    if row.hash != task.hash:  # what it showed is not known any more
+        return None
+    if row.source and _unspaced(row.source) != _unspaced(task.source):
+        return (
+            "its source text is another row's, or was changed: was a column sorted or shifted "
+            "without the others?"
+        )
+    shown = [task.texts[place] for place in _shown_order(task)]
+    if row.texts and [*map(_unspaced, row.texts)] != [*map(_unspaced, shown)]:
+        return "the translation that was shown is changed: a new text goes to `answer`"
+    return None
+
+
+def _unspaced(text: str) -> str:
+    """A text without what programs change by themselves: line ends, white space, control signs."""
+    return _UNSEEN.sub("", unicodedata.normalize("NFC", text))
 
 
 def one_name(person: str) -> str:
@@ -219,37 +293,63 @@ def _problem(
     answer: str,
     *,
     person: str,
+    replace: bool,
     seen: Mapping[str, int],
 ) -> tuple[str, str] | None:
     """Returns kind and words of what is wrong with a row, or None."""
     if task is None:
-        return "foreign", f"row {row.row!r} is not of this job"
+        return "foreign", "it is not a row of this job"
     if row.hash != task.hash:
-        return "stale", f"row {row.row} has changed since it was exported: export it again"
+        return "stale", "it has changed since it was exported: export it again"
     if row.row in seen:
-        return "duplicate", f"row {row.row} stands on line {seen[row.row]} already"
+        return "duplicate", f"it stands on line {seen[row.row]} already"
     done = journal.contributions(task.row, task.hash)
-    if _is_among(person, (entry.person for entry in done)):
-        return "duplicate", f"{person} has done row {row.row} already"
+    before = _own(person, done)
+    if before and not replace:
+        return "duplicate", f"{person} has done it already; --replace takes this instead"
     if _is_among(person, _authors(task)):
-        return "own", f"{person} wrote one of the versions of row {row.row}"
-    if _is_settled(task, done):
-        return "settled", f"row {row.row} needs nobody any more"
-    if task.step != "vote":
-        if answer.strip() == "=" and not task.texts:
-            return "unreadable", f"row {row.row} has no translation that could stay as it is"
+        return "own", f"{person} wrote one of the versions"
+    if not before and _is_settled(task, done):
+        return "settled", "it needs nobody any more"
+    if not answer:  # only what was shown beside it is changed
         return None
-    number = answer.strip()
-    if not number.isdecimal() or not 1 <= int(number) <= len(task.texts):
-        return "unreadable", f"{answer!r:.40} is no number from 1 to {len(task.texts)}"
+    unreadable = _unreadable(task, answer)
+    if unreadable is not None:
+        return "unreadable", unreadable
+    wanted = task.source.count(IMAGE_PLACEHOLDER)
+    found = _value(task, answer).count(IMAGE_PLACEHOLDER)
+    if task.step != "vote" and found != wanted:
+        return "placeholder", f"{found} {IMAGE_PLACEHOLDER} in the answer, {wanted} in the source"
     return None
+
+
+def _unreadable(task: Task, answer: str) -> str | None:
+    """Says why an answer cannot be what a person meant, or None."""
+    if task.step == "vote":
+        if not answer.isdecimal() or not 1 <= int(answer) <= len(task.texts):
+            return f"{answer!r:.40} is no number from 1 to {len(task.texts)}"
+        return None
+    if _stays(answer):
+        return None if task.texts else "it has no translation that could stay as it is"
+    if _SPREADSHEET_ERROR.fullmatch(answer) and not _SPREADSHEET_ERROR.match(task.source):
+        return f"the spreadsheet took the text for a formula: {answer!r:.40}; write ' before it"
+    if not any(map(str.isalnum, answer)):
+        return f"{answer!r:.40} is no text"
+    if _LOST_LETTER.search(answer) and not _LOST_LETTER.search(task.source):
+        return 'letters have become "?": save it as "CSV UTF-8"'
+    return None
+
+
+def _stays(answer: str) -> bool:
+    """Says whether a translation is right as it is; Chinese keyboards write `=` at full width."""
+    return unicodedata.normalize("NFKC", answer) == "="
 
 
 def _value(task: Task, answer: str) -> str:
     """Returns what is kept of an answer: the text, or the place of the chosen version."""
     if task.step == "vote":
-        return str(_shown_order(task)[int(answer.strip()) - 1])
-    return task.texts[0] if answer.strip() == "=" else answer
+        return str(_shown_order(task)[int(answer) - 1])
+    return task.texts[0] if _stays(answer) else answer
 
 
 def _shown_order(task: Task) -> list[int]:
@@ -270,7 +370,11 @@ def _authors(task: Task) -> set[str]:
 
 
 def _has_done(person: str, task: Task, done: Sequence[Contribution]) -> bool:
-    return _is_among(person, _authors(task)) or _is_among(person, (part.person for part in done))
+    return _is_among(person, _authors(task)) or bool(_own(person, done))
+
+
+def _own(person: str, done: Sequence[Contribution]) -> list[Contribution]:
+    return [entry for entry in done if _is_among(person, [entry.person])]
 
 
 def _is_among(person: str, people: Iterable[str]) -> bool:

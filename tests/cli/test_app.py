@@ -82,6 +82,18 @@ def test_help_names_every_command_and_says_what_it_does(tmp_path):
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize("command", ["", "data", "data review", "eval", "recipe"])
+def test_help_is_whole_on_a_narrow_terminal(command, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    app.app([*command.split(), "--help"], standalone_mode=False)
+    said = capsys.readouterr().out
+    _, _, commands = said.partition("Commands:\n")
+    assert commands
+    assert not re.search(r"\.\.\.$", commands, re.MULTILINE)
+    if not command:
+        assert "such as [qu] with name" in " ".join(said.split())
+
+
 def test_the_version_is_the_packages(tmp_path):
     result = program("--version", folder=tmp_path)
     assert result.stdout == f"parrot {parrot_core.__version__}\n"
@@ -247,8 +259,15 @@ def test_an_output_that_cannot_be_written_is_missing(run, recipe):
 
 def test_stage_2_without_stage_1_is_missing(run, recipe):
     code, _, err = run("train", "--stage", "2", "--recipe", recipe)
-    assert_is_one_error(err, problem="no output of stage 1")
+    assert_is_one_error(err, problem="no output of stage 1 in runs/small")
     assert code == 3
+
+
+def test_a_dry_run_that_fails_leaves_no_folder(run, recipe):
+    code, _, err = run("train", "--stage", "2", "--recipe", recipe, "--dry-run")
+    assert_is_one_error(err, problem="no output of stage 1 in runs/small")
+    assert code == 3
+    assert not (recipe.parent / "runs").exists()
 
 
 def test_training_prints_the_folder_alone(run, recipe):
@@ -353,9 +372,9 @@ def test_every_kind_of_error_has_its_exit_code(run, monkeypatch, error, code):
 
 
 def test_ctrl_c_has_an_exit_code_of_its_own(run, monkeypatch):
-    def stop(**_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app, "app", stop)
-    code, _, err = run("chat")
+    monkeypatch.setattr("parrot_core.recipe.load_recipe", stop)
+    code, _, err = run("recipe", "check", TINY)
     assert (code, err) == (130, "error: stopped\n")

@@ -191,7 +191,12 @@ def test_people_alone_translate_without_any_service(source: Path):
         "--candidates",
         "1",
     ]
-    assert run(*job, "--json").exit_code == 1
+    waits = run(*job, "--json")
+    assert waits.exit_code == 1
+    assert f"parrot data review export {out} --step draft" in waits.stderr
+    none = run("review", "export", out, "--out", source.parent / "none.csv")
+    assert "0 rows to refine" in none.stdout
+    assert "wait for another --step: draft" in none.stderr
     for step, answer in (("draft", "Bu bir resim {0}."), ("refine", "=")):
         table = source.parent / f"{step}.jsonl"
         assert (
@@ -247,6 +252,9 @@ def test_split_and_stats_print_tables_and_json(source: Path):
     counted = json.loads(run("stats", source, "--json").stdout)
     assert sum(part["samples"] for part in counted["languages"].values()) == 3
     assert "English" in run("stats", source).stdout
+    nameless = run("stats", source.parent / "nothing.json", "--plot", "plot.txt")
+    assert isinstance(nameless.exception, UsageError)
+    assert "plot.txt is no name of a picture" in nameless.exception.problem
 
 
 def test_a_benchmark_is_built_from_a_table(source: Path):

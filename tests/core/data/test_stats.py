@@ -6,6 +6,7 @@ from PIL import Image
 
 from parrot_core.data.images import ImageError
 from parrot_core.data.stats import UNDETERMINED, count_files, count_words, draw_stats
+from parrot_core.errors import UsageError
 
 TEXTS = {
     "en": ("What does the picture show?", "It shows a small house beside a tall tree."),
@@ -72,6 +73,13 @@ def test_the_plot_is_a_picture(data: Path, tmp_path: Path):
         assert image.width > 500
     draw_stats(count_files([data]), tmp_path / "plot.svg")
     assert "<svg" in (tmp_path / "plot.svg").read_text()
+
+
+def test_there_is_no_plot_of_nothing(tmp_path: Path):
+    empty = tmp_path / "empty.json"
+    empty.write_text("[]")
+    with pytest.raises(UsageError, match="no samples to draw"):
+        draw_stats(count_files([empty]), tmp_path / "plot.png")
 
 
 def test_words_of_scripts_without_spaces_are_signs():

@@ -9,12 +9,11 @@ from dataclasses import replace
 import pytest
 from safetensors.torch import load_file
 
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import MissingError, Stopped, UsageError
 from parrot_core.training import checkpoints
 from parrot_core.training.checkpoints import Checkpoint, check_identity, whole_checkpoints
 from parrot_core.training.runs import LOG_FILE, read_log
 from parrot_core.training.stages import train_stage
-from parrot_core.training.stopping import Stopped
 
 SPEEDS = {"tokens_per_second", "samples_per_second"}
 

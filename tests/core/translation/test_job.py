@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from parrot_core.data.samples import read_samples
 from parrot_core.errors import RemoteError, UsageError
 from parrot_core.translation import Limits, Settings, translate
 from parrot_core.translation.chat_api import ChatWorker, Endpoint
@@ -325,6 +327,47 @@ def test_a_text_that_is_always_refused_is_reported_and_left_out(tmp_path: Path):
     assert not report.complete
 
 
+def test_a_job_writes_over_nothing_but_translations(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    english = write_samples(out / "ar.json", 2)
+    before = english.read_bytes()
+    with TranslationServer() as server:
+        with pytest.raises(UsageError, match=r"ar\.json is read, and would be written over"):
+            run(english, out, server)
+        source = write_samples(tmp_path / "in.json", 2)
+        with pytest.raises(UsageError, match=r"ar\.json exists and is no result"):
+            run(source, out, server)
+        assert server.requests == 0
+        assert not (out / "journal.sqlite").exists()
+        assert run(source, out, server, languages=("tr",), steps=("draft",)).complete
+        with pytest.raises(UsageError, match=r"ar\.json exists"):
+            run(source, out, server, steps=("draft",))
+    assert english.read_bytes() == before
+
+
+@pytest.mark.parametrize("on_flag", ["keep", "drop"])
+def test_a_sample_that_lost_an_image_placeholder_is_never_kept(tmp_path: Path, on_flag: str):
+    class Forgetful(TranslationServer):
+        def special(self, body, headers):
+            text = reply(body)[1].replace("<image>", "").replace("`x6`", "")
+            return 200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
+
+    source = write_samples(tmp_path / "in.json", 5)
+    out = tmp_path / "out"
+    with Forgetful() as server:
+        job = {"languages": ("tr",), "steps": ("draft",), "on_flag": on_flag}
+        report = run(source, out, server, **job)
+    # Samples 0, 2 and 4 have a placeholder within their question, 3 has code in it.
+    part = report.languages["tr"]
+    assert (part.flagged, part.dropped) == (4, 3 if on_flag == "keep" else 4)
+    assert report.complete
+    kept = list(read_samples(out / "tr.json"))
+    assert len(kept) == part.samples == 5 - part.dropped
+    flagged = (out / "flagged.jsonl").read_text().splitlines()
+    assert len(flagged) == 4
+
+
 def test_broken_samples_are_found_before_anything_is_asked(tmp_path: Path):
     source = tmp_path / "in.json"
     good = json.loads(write_samples(source, 3).read_text())
@@ -440,8 +483,9 @@ def test_ctrl_c_keeps_what_is_under_way_and_exits_with_130(tmp_path: Path):
         while sum(server.answered.values()) < 50:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        _, said = process.communicate(timeout=20)
         assert process.returncode == 130
+        assert re.search(r"^error: stopped with \d+ of 240 segments done$", said, re.MULTILINE)
         assert answers_kept(out) == sum(server.answered.values())
 
 

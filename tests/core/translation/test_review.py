@@ -156,7 +156,7 @@ def test_nobody_votes_on_their_own_version_and_ties_wait_for_one_more(source: Pa
         for number, person in enumerate(("ayşe", "burak")):
             with open_journal(out) as journal:
                 export_work(journal, path, step="refine", kind="csv", person=person)
-                fill(path, {text: f"Bu {number} {len(text)} <image>" for text in TEXTS})
+                fill(path, {TEXTS[0]: f"Bu {number}.", TEXTS[1]: f"Bu {number} <image>"})
                 import_work(journal, path, person=person)
         run(source, server, candidates=2)
         with open_journal(out) as journal:
@@ -207,6 +207,130 @@ def test_flagged_segments_wait_for_review_and_take_its_words(tmp_path: Path):
     assert record["translation"]["segments"][0]["reviewed_by"] == "ayşe"
 
 
+def people_draft(source: Path, tmp_path: Path) -> Path:
+    """Puts both texts before people who translate; returns the exported CSV."""
+    table = tmp_path / "draft.csv"
+    with TranslationServer() as server:
+        run(source, server, steps=("draft",), human=frozenset({"draft"}))
+    with open_journal(tmp_path / "out") as journal:
+        assert export_work(journal, table, step="draft", kind="csv") == 2
+    return table
+
+
+def change(path: Path, **cells: dict[str, str] | str) -> None:
+    """Writes cells of an exported CSV: a text for every row, or one by the source text."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        source = row["source"]
+        for name, texts in cells.items():
+            row[name] = texts if isinstance(texts, str) else texts[source]
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+GOOD = {TEXTS[0]: "Bir resim.", TEXTS[1]: "Ne <image> var?"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "kinds", "words"),
+    [
+        (
+            {"source": {TEXTS[0]: TEXTS[1], TEXTS[1]: TEXTS[0]}},
+            ["changed"] * 2,
+            "a column sorted",
+        ),
+        ({"translation": "Bir.", "answer": ""}, ["changed"] * 2, "goes to `answer`"),
+        ({"answer": "#NAME?"}, ["unreadable"] * 2, "for a formula: '#NAME?'"),
+        ({"answer": "Err:509"}, ["unreadable"] * 2, "for a formula"),
+        ({"answer": "?"}, ["unreadable"] * 2, "'?' is no text"),
+        ({"answer": "A?a? ye?il"}, ["unreadable"] * 2, 'letters have become "?"'),
+        ({"answer": GOOD | {TEXTS[1]: "Ne var?"}}, ["placeholder"], "0 <image> in the answer, 1"),
+        ({"answer": "＝"}, ["unreadable"] * 2, "could stay as it is"),
+        ({"source": "", "comment": "a column was emptied"}, [], ""),
+        ({"source": {text: f" {text}\r\n" for text in TEXTS}}, [], ""),
+    ],
+)
+def test_rows_that_a_spreadsheet_or_a_hasty_hand_spoiled_are_refused(
+    source: Path, tmp_path: Path, cells: dict, kinds: list[str], words: str
+):
+    table = people_draft(source, tmp_path)
+    change(table, **({"answer": GOOD} | cells))
+    with open_journal(tmp_path / "out") as journal:
+        report = import_work(journal, table, person="ayşe")
+        assert [refusal.kind for refusal in report.refused] == kinds
+        assert all(words in refusal.message for refusal in report.refused)
+        assert report.accepted == 2 - len(kinds)
+
+
+def test_who_was_mistaken_may_replace_what_they_did(source: Path, tmp_path: Path):
+    table = people_draft(source, tmp_path)
+    with open_journal(tmp_path / "out") as journal:
+        for text in ("Yanlış.", "Doğru."):
+            change(table, answer=GOOD | {TEXTS[0]: text})
+            report = import_work(journal, table, person="ayşe", replace=text == "Doğru.")
+            assert report.accepted == 2
+        (refused, _) = import_work(journal, table, person="burak", replace=True).refused
+        assert refused.kind == "settled"
+        import_work(journal, table, person="Ayşe", replace=True)
+        assert status(journal)["tr"]["draft"].people == {"ayşe": 2}
+    with TranslationServer() as server:
+        run(source, server, steps=("draft",), human=frozenset({"draft"}))
+    (record,) = json.loads((tmp_path / "out" / "tr.json").read_text())
+    assert record["conversations"][1]["value"] == "Doğru."
+
+
+def test_an_export_writes_over_no_answers_and_no_other_file(source: Path, tmp_path: Path):
+    table = people_draft(source, tmp_path)
+    change(table, answer=GOOD)
+    out = tmp_path / "out"
+    with open_journal(out) as journal:
+        with pytest.raises(UsageError, match="2 answers that were not taken"):
+            export_work(journal, table, step="draft", kind="csv")
+        import_work(journal, table, person="ayşe")
+        assert export_work(journal, table, step="draft", kind="csv") == 0
+        for other in (out / "journal.sqlite", source, out):
+            with pytest.raises(UsageError, match="is no table of work"):
+                export_work(journal, other, step="draft", kind="csv")
+
+
+def test_a_reviewers_new_fault_is_reviewed_until_somebody_lets_it_be(tmp_path: Path):
+    class Forgetful(TranslationServer):
+        def special(self, body, headers):
+            choice = {"message": {"content": "Bu bir resim."}, "finish_reason": "stop"}
+            return 200, {"choices": [choice]}
+
+    source = tmp_path / "in.json"
+    turns = [{"from": "human", "value": "See `x = 1` and 7 more here."}]
+    source.write_text(json.dumps([{"id": "1", "conversations": turns}]))
+    out, path = tmp_path / "out", tmp_path / "r.jsonl"
+    options = {"steps": ("draft",), "human": frozenset(), "on_flag": "review"}
+
+    def review(answer: str) -> str:
+        """Hands in an answer, and returns what it was asked for."""
+        with open_journal(out) as journal:
+            assert export_work(journal, path, step="review", kind="jsonl") == 1
+            row = json.loads(path.read_text())
+            path.write_text(json.dumps(row | {"answer": answer}))
+            assert import_work(journal, path, person="ayşe").accepted == 1
+        return row["reason"]
+
+    with Forgetful() as server:
+        run(source, server, **options)
+        reason = review("`x = 1` ile `y` de burada, 7 tane.")
+        assert "`x = 1`" in reason
+        report = run(source, server, **options)
+        assert report.languages["tr"].waiting == 1
+        assert report.languages["tr"].flags == {"protected": 1}
+        assert review("=") == "protected: '`y`' was added"
+        assert run(source, server, **options).complete
+    (record,) = json.loads((out / "tr.json").read_text())
+    assert record["conversations"][0]["value"] == "`x = 1` ile `y` de burada, 7 tane."
+    assert record["translation"]["segments"][0]["flags"] == []
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_what_is_written_comes_back(tmp_path: Path, kind: str):
     path = tmp_path / f"rows.{kind}"
@@ -233,6 +357,44 @@ def test_csv_opens_in_excel_and_is_no_formula(tmp_path: Path):
         with path.open("w", encoding=encoding, newline="") as file:
             csv.writer(file, delimiter=delimiter).writerows(cells)
         assert read_rows(path)[0].answer == FULL_WIDTH_TEXT.answer
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_empty_rows_added_columns_and_any_line_ends_are_no_matter(tmp_path: Path, end: str):
+    path = tmp_path / "rows.csv"
+    rows = [
+        "note, row,hash,language,step,source,translation,answer,comment,reason,",
+        "",
+        ",,,,,,,,,,",
+        'x,r1,h1,tr,draft,"two\nlines, one",,a,,,',
+        "y,r2,h2",
+    ]
+    path.write_text(end.join(rows), newline="")
+    first, second = read_rows(path)
+    assert (first.row, first.answer, first.source) == ("r1", "a", "two\nlines, one")
+    assert (first.line, second.line) == (4, 6)
+    assert (second.row, second.answer) == ("r2", "")
+
+
+def test_an_answer_in_a_json_line_is_a_text_or_a_whole_number(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"row": "r1", "hash": "h1", "answer": 2.0}')  # as data frames write it
+    assert read_rows(path)[0].answer == "2"
+    for answer in ('["a"]', "true", "NaN", "2.5"):
+        path.write_text(f'{{"row": "r1", "hash": "h1", "answer": {answer}}}')
+        with pytest.raises(UsageError, match=r":1: answer is .*, not a text"):
+            read_rows(path)
+
+
+def test_an_xliff_unit_without_a_state_is_not_said_to_be_worked_on(tmp_path: Path):
+    path = tmp_path / "rows.xliff"
+    row = WorkRow(row="r", hash="h", language="tr", step="refine", source="s", texts=("bir",))
+    write_rows([row], path, kind="xliff", source_language="en")
+    text = path.read_text()
+    path.write_text(text.replace(' state="needs-review-translation"', ""))
+    assert read_rows(path)[0].answer == "\0bir"
+    path.write_text(text.replace("needs-review-translation", "translated"))
+    assert read_rows(path)[0].answer == "bir"
 
 
 def test_xliff_is_what_translation_tools_read_and_write(tmp_path: Path):
