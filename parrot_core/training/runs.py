@@ -57,6 +57,7 @@ def open_run(output: Path) -> Iterator[None]:
         shutil.rmtree(output / _SAVING, ignore_errors=True)  # left by a run that was cut off
         yield
     finally:
+        (output / _LOCK).unlink(missing_ok=True)  # a run's folder is handed on, and this is no part
         lock.release()
 
 

@@ -281,6 +281,7 @@ def test_a_second_run_in_a_folder_is_refused_while_the_first_is_at_work(
 
     train_stage(workshop.recipe, 1, output=tmp_path, on_start=start_another)
     assert len(refused) == 1
+    assert not (tmp_path / ".lock").exists()
     train_stage(workshop.recipe, 1, output=tmp_path)
 
 
