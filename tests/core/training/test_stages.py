@@ -127,6 +127,25 @@ def test_without_experts_stage_2_trains_the_baseline(trained, workshop, tmp_path
     assert moved(first, model)["language_model"] > 1e-3
 
 
+def test_the_projector_has_the_recipes_layers_and_keeps_them(workshop, tmp_path, caplog):
+    model = replace(workshop.recipe.model, projector_layers=3, vision_feature_layer=-1)
+    train_stage(replace(workshop.recipe, model=model), 1, output=tmp_path / "first")
+    first, _ = load_parrot(tmp_path / "first")
+    assert sum(isinstance(module, torch.nn.Linear) for module in first.projector) == 3
+    assert not caplog.records
+    train_stage(workshop.recipe, 2, output=tmp_path / "second")
+    second, _ = load_parrot(tmp_path / "second")
+    assert second.config.projector_layers == 3
+    assert f"model.projector_layers = 2 is for stage 1: it is 3 in {tmp_path}" in caplog.text
+    assert "model.vision_feature_layer = -2 is for stage 1: it is -1 in" in caplog.text
+
+
+def test_an_image_size_that_the_encoder_does_not_take_is_refused(workshop, tmp_path):
+    model = replace(workshop.recipe.model, image_size=100)
+    with pytest.raises(UsageError, match=r"model\.image_size is 100, but .* takes images of"):
+        train_stage(replace(workshop.recipe, model=model), 1, output=tmp_path)
+
+
 def test_cached_features_train_the_same_model(trained, workshop, tmp_path):
     settings = replace(workshop.recipe.stage1, cache_vision_features=True)
     recipe = replace(workshop.recipe, stage1=settings)
