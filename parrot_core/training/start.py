@@ -60,11 +60,11 @@ def find_start(recipe: Recipe, stage: int, *, output: Path, given: Path | None) 
 
 
 def fingerprint_of_start(source: str) -> str:
-    """What tells one start from another: the run that made it, or else its name."""
+    """What tells one start from another: the run that made it, or else its place or name."""
     run = Path(source) / RUN_FILE
     if run.is_file():
         return hashlib.sha256(run.read_bytes()).hexdigest()
-    return source
+    return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
 def join(recipe: Recipe, source: str) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:

@@ -145,9 +145,9 @@ def make_step(
 
     def step() -> None:
         if off == "without_gradient_checkpointing":
-            model.language_model.activation_checkpointing_enable()
+            model.activation_checkpointing_enable()
         else:
-            model.language_model.activation_checkpointing_disable()
+            model.activation_checkpointing_disable()
         model.zero_grad(set_to_none=True)
         with precision():
             loss = model(**inputs, pack=pack).loss
