@@ -137,10 +137,12 @@ def train(
         working = is_worker()
         alone = working or dry_run or stage == "language-model"
         count = 1 if alone else _processes(settings, processes)
-        if not working and not dry_run and stage != "language-model":
-            _check_memory(settings, int(stage), count)
+        if stage != "language-model":
+            # A dry run is one process, but speaks of as many as were asked for.
+            _check_batch(settings, stage, (processes or 1) if dry_run else count)
+            if not working and not dry_run:
+                _check_memory(settings, int(stage), count)
         if count > 1:
-            _check_batch(settings, stage, count)
             start_workers(_as_arguments(stage, recipe, folder, resume, init_from, overrides), count)
         else:
             with Reporting(debug="--debug" in sys.argv) if working else nullcontext():

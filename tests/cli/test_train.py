@@ -239,8 +239,9 @@ def test_options_that_would_say_nothing_are_refused(folder, parrot_program):
 
 
 def test_a_batch_that_does_not_divide_is_refused_before_anything_starts(folder, parrot_program):
-    code, _, stderr = parrot_program(*small(folder, "uneven", "--processes", 3))
-    assert code == 2
-    assert "a global batch of 4 does not divide among 3 processes" in stderr
-    assert "3 and 6" in stderr
-    assert not (folder / "uneven").exists()
+    for extra in ((), ("--dry-run",)):
+        code, _, stderr = parrot_program(*small(folder, "uneven", "--processes", 3, *extra))
+        assert code == 2
+        assert "a global batch of 4 does not divide among 3 processes" in stderr
+        assert "3 and 6" in stderr
+        assert not (folder / "uneven").exists()
