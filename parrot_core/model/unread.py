@@ -9,16 +9,18 @@ Shapes: B samples, N tokens of a sample, T positions that are read, C hidden siz
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,8 +31,14 @@ class _Read:
     last: int
     rows: Tensor | None  # int[T], into the batch with its samples one after the other
 
+    @property
+    def taken(self) -> tuple[int, int]:
+        """Samples and positions of what is left of the batch."""
+        return (self.shape[0], self.last) if self.rows is None else (1, len(self.rows))
 
-# What a thread is doing, and not the model's state: threads may share a model.
+
+# What a thread is doing, and not the model's state: threads may share a model. The compiler cannot
+# follow these variables.
 _layers_run: ContextVar[int | None] = ContextVar("layers_run", default=None)
 _read: ContextVar[_Read | None] = ContextVar("read", default=None)
 
@@ -56,24 +64,21 @@ def shorten(model: nn.Module, layers: str) -> None:
         setattr(model.get_submodule(parent), name, FirstLayers(whole.children()))
 
 
-@contextmanager
-def first_layers(count: int | None) -> Iterator[None]:
+def first_layers(count: int | None) -> AbstractContextManager[None]:
     """Runs only the first `count` of layers that were made `FirstLayers`; None runs all."""
-    before = _layers_run.set(count)
-    try:
-        yield
-    finally:
-        _layers_run.reset(before)
+    if torch.compiler.is_compiling():
+        return nullcontext()
+    return _within(_layers_run, count)
 
 
 def compute_only_read(network: nn.Module) -> None:
     """Lets a network of float[B, N, C] to the same, position by position, heed `only_read`."""
-    network.register_forward_pre_hook(_take)
-    network.register_forward_hook(_put_back)
+    if _take not in network._forward_pre_hooks.values():  # models may share a language model
+        network.register_forward_pre_hook(_take)
+        network.register_forward_hook(_put_back)
 
 
-@contextmanager
-def only_read(logits_to_keep: int | Tensor, shape: torch.Size) -> Iterator[None]:
+def only_read(logits_to_keep: int | Tensor, shape: torch.Size) -> AbstractContextManager[None]:
     """Networks given to `compute_only_read` have zeros at positions whose logits are not kept.
 
     Args:
@@ -82,23 +87,24 @@ def only_read(logits_to_keep: int | Tensor, shape: torch.Size) -> Iterator[None]
         shape: B, N.
     """
     read = None
+    if torch.compiler.is_compiling():
+        return nullcontext()
     if isinstance(logits_to_keep, int):
         if 0 < logits_to_keep < shape[1]:
             read = _Read(shape=shape, last=logits_to_keep, rows=None)
     elif logits_to_keep.dtype == torch.bool and logits_to_keep.shape == shape:
         rows = logits_to_keep.flatten().nonzero().squeeze(1)
         read = _Read(shape=shape, last=0, rows=rows)
-    with _reading(read):
-        yield
+    return _within(_read, read)
 
 
 @contextmanager
-def _reading(read: _Read | None) -> Iterator[None]:
-    before = _read.set(read)
+def _within(variable: ContextVar[T], value: T) -> Iterator[None]:
+    before = variable.set(value)
     try:
         yield
     finally:
-        _read.reset(before)
+        variable.reset(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class Checkpoint:
         read = _read.get()
 
         def run(*again: Any) -> Any:  # noqa: ANN401
-            with _reading(read):
+            with _within(_read, read):
                 return function(*again)
 
         return self.checkpoint(run, *inputs)
@@ -131,19 +137,19 @@ def runs_again_alike(layer: nn.Module) -> bool:
 
 def _take(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor | None:
     """float[B, N, C] to float[B, last, C] or float[1, T, C]."""
-    read = None if torch.compiler.is_compiling() else _read.get()
-    if read is None:
+    read, (states,) = _read_now(), inputs
+    # Of another shape where the language model was given more than the prompt, as by prompt tuning.
+    if read is None or states.shape[:2] != read.shape:
         return None
-    (states,) = inputs
     if read.rows is None:
         return states[:, -read.last :]
     return states.flatten(0, 1).index_select(0, read.rows.to(states.device)).unsqueeze(0)
 
 
-def _put_back(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:  # noqa: ARG001 - a hook's
+def _put_back(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
     """The reverse, with zeros in the places that were not taken."""
-    read = None if torch.compiler.is_compiling() else _read.get()
-    if read is None:
+    read = _read_now()
+    if read is None or inputs[0].shape[:2] != read.taken:
         return None
     samples, tokens = read.shape
     if read.rows is None:
@@ -151,3 +157,7 @@ def _put_back(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tenso
     whole = output.new_zeros(samples * tokens, output.shape[-1])
     whole = whole.index_copy(0, read.rows.to(output.device), output.squeeze(0))
     return whole.view(samples, tokens, -1)
+
+
+def _read_now() -> _Read | None:
+    return None if torch.compiler.is_compiling() else _read.get()

@@ -9,12 +9,13 @@ A step is forward and backward over random weights and words, without optimiser,
 - `0.5B`: Qwen2-0.5B's shape with fewer layers, one sample of CLIP ViT-L/14-336's 577 visual tokens
   and 128 of text, of which 32 are supervised, vocabulary 151,936.
 
-Every switch is on except the one that is timed. For `packing` the samples of a batch are of unequal
-length, as where batches are not grouped by length. CPU seconds of one thread count, the least of
-the repeats, on and off by turns: others may share the machine. On a CUDA device, where there is
-one, seconds by the clock. Prints one JSON line a switch: `ratio` is off to on,
-`gradient_difference` the largest between the two in float32, relative to the largest gradient
-(bfloat16 itself is compared with float32).
+Every switch is on except the one that is timed; without the head on supervised positions only, the
+last feed-forward network works for all positions, too, as their logits are then read. For `packing`
+the samples of a batch are of unequal length, as where batches are not grouped by length. CPU
+seconds of one thread count, the least of the repeats, on and off by turns: others may share the
+machine. On a CUDA device, where there is one, seconds by the clock. Prints one JSON line a switch:
+`ratio` is off to on, `gradient_difference` the largest between the two in float32, relative to the
+largest gradient (bfloat16 itself is compared with float32).
 
 `overlapped_data_loading` is measured by the clock on whole runs of stage 1, as `throughput.py`
 makes them, with and without a process that decodes images meanwhile: it needs a core of its own.
@@ -41,6 +42,7 @@ from parrot_core.model import ParrotConfig, ParrotForConditionalGeneration
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SWITCHES = (
     "head_on_supervised_positions_only",
+    "last_feed_forward_on_supervised_positions_only",
     "cached_vision_features",
     "bfloat16",
     "without_gradient_checkpointing",
@@ -142,6 +144,8 @@ def make_step(
             inputs["vision_features"] = model.vision_features(inputs.pop("pixel_values"))
     if off == "head_on_supervised_positions_only":
         inputs["logits_to_keep"] = 0
+    if off == "last_feed_forward_on_supervised_positions_only":
+        inputs["output_hidden_states"] = True  # of which the last are then read everywhere
 
     def step() -> None:
         if off == "without_gradient_checkpointing":

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from peft import PromptTuningConfig, get_peft_model
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
+from parrot_core.model import ParrotForConditionalGeneration
 from parrot_core.model.backbones import LANGUAGE_MODELS, VISION_ENCODERS
 from parrot_core.model.unread import FirstLayers, first_layers, only_read
 from tests.core.model.test_backbones import SIZE, VISION, join, language_model, vision_encoder
@@ -239,6 +241,29 @@ def test_what_one_thread_leaves_out_another_computes(join, tiny) -> None:
         thread.join()
     whole = tuple(batch["input_ids"].shape)
     assert shapes == [(whole, whole)]
+
+
+def test_models_may_share_a_language_model(join, tiny) -> None:
+    model, processor = join()
+    batch = taught(processor, tiny, *CHATS, supervise=True)
+    expected = learn(model.train(), batch)
+    other = ParrotForConditionalGeneration(
+        model.config, vision_encoder=model.vision_encoder, language_model=model.language_model
+    )
+    other.projector, other.experts = model.projector, model.experts
+    same(learn(other.train(), batch), expected)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_tokens_that_an_adapter_adds_leave_nothing_out(join, tiny) -> None:
+    """Prompt tuning puts learnt tokens before the prompt, of which the model knows nothing."""
+    model, processor = join()
+    batch = taught(processor, tiny, *(chat[:1] for chat in CHATS), padding_side="left")
+    adapter = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    model.language_model = get_peft_model(model.language_model, adapter)
+    whole = model(**batch).logits
+    last = model(**batch, logits_to_keep=1).logits
+    torch.testing.assert_close(last, whole[:, -1:])
 
 
 def test_copies_leave_out_the_same(join, tiny) -> None:
