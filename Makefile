@@ -21,7 +21,7 @@ $(VENV)/installed-demo: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo,lora,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo,qlora,dev]"
 	touch $@
 
 $(BIN)/python:

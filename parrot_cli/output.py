@@ -1,6 +1,7 @@
 """What commands print: results on stdout as tables or JSON, everything else on stderr."""
 
 import json
+import logging
 import os
 import sys
 import time
@@ -124,12 +125,16 @@ def quieten_libraries() -> None:
     import warnings
 
     import torch
-    from transformers.utils import logging
+    from transformers.utils import logging as library_logging
 
-    library: Any = logging  # typed in part
+    library: Any = library_logging  # typed in part
     library.disable_progress_bar()
     # Within DeepSpeed and accelerate: newer names of torch's functions.
     warnings.filterwarnings("ignore", category=FutureWarning, message=r".*torch\.distributed")
+    # Under DeepSpeed the Trainer leaves the counting of passes to it, which accelerate tells.
+    logging.getLogger("accelerate.accelerator").addFilter(
+        lambda record: "Gradient accumulation steps mismatch" not in record.getMessage()
+    )
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look, and tell
 
@@ -157,9 +162,9 @@ def loading(checkpoint: Path) -> Iterator[None]:
 
 def _hide_loading_bars() -> None:
     """Switches off transformers' own bars, which would be many lines of a log."""
-    from transformers.utils import logging
+    from transformers.utils import logging as library_logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # typed in part
+    library_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # typed in part
 
 
 def printable(text: str) -> str:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,6 +106,12 @@ def train(
 
     if stage not in STAGES:
         raise UsageError(f"unknown stage {stage!r}", hint=f"Stages: {', '.join(STAGES)}.")
+    if stage == "language-model":
+        several = processes if processes != 1 else None
+        _refuse("the stage language-model", {"--processes": several, "--init-from": init_from})
+    if not estimate:
+        only = {"--gpu": gpu, "--utilisation": utilisation, "--json": as_json or None}
+        _refuse("training without --estimate", only)
     settings = load_recipe(recipe, overrides=overrides or ())
     if estimate:
         print_estimate(
@@ -131,10 +137,12 @@ def train(
         working = is_worker()
         alone = working or dry_run or stage == "language-model"
         count = 1 if alone else _processes(settings, processes)
-        if not working and not dry_run and stage != "language-model":
-            _check_memory(settings, int(stage), count)
+        if stage != "language-model":
+            # A dry run is one process, but speaks of as many as were asked for.
+            _check_batch(settings, stage, (processes or 1) if dry_run else count)
+            if not working and not dry_run:
+                _check_memory(settings, int(stage), count)
         if count > 1:
-            _check_batch(settings, stage, count)
             start_workers(_as_arguments(stage, recipe, folder, resume, init_from, overrides), count)
         else:
             with Reporting(debug="--debug" in sys.argv) if working else nullcontext():
@@ -144,6 +152,13 @@ def train(
             print_line(line)
     elif not working:
         print_line(str(folder))
+
+
+def _refuse(by: str, options: Mapping[str, object]) -> None:
+    """Refuses options that would say nothing."""
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"{by} has no use for {name}", hint=f"Leave {name} out.")
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def load_parrot(
     what = f"is a {kind!r}" if kind else "has no config.json that says what it is"
     raise CheckpointError(
         f"{fspath(source)} {what}, not a Parrot checkpoint",
-        hint="To build a Parrot from a language model, use join_parrot.",
+        hint="`parrot train --stage 1` makes one of a language model, as join_parrot does.",
     )
 
 

@@ -10,11 +10,15 @@ from typing import Literal
 from parrot_core.languages import PAPER_LANGUAGES
 from parrot_core.recipe.values import (
     Count,
+    Finite,
     GpuName,
     LanguageCode,
+    Minutes,
+    Name,
     NoneOrMore,
     NotNegative,
     Positive,
+    Seed,
     Share,
 )
 
@@ -83,7 +87,7 @@ class ExpertsRecipe:
     """`two_layer` with SiLU (the paper) or `gated` (the authors' released checkpoints)."""
     hidden_size: Count | None = None
     """Width inside an expert; left out, the language model's hidden size."""
-    alpha: float = 1.0
+    alpha: Finite = 1.0
     """α of Equation 5; the paper gives no value."""
     text_guidance: bool = True
     """False lets the router read the [CLS] token itself instead of Equation 2's attention."""
@@ -304,7 +308,7 @@ class LaunchRecipe:
     """The GPU that the recipe is meant for, for instance `A100-80GB`; only estimates read it."""
     loader_workers: NoneOrMore = 4
     """Helpers of each process that decode images."""
-    timeout_minutes: Positive = 30.0
+    timeout_minutes: Minutes = 30.0
     """How long processes wait for each other before the run is given up."""
 
 
@@ -323,8 +327,9 @@ class LoggingRecipe:
 class Recipe:
     """Everything that a training run is made of."""
 
-    name: str
-    seed: NoneOrMore = 0
+    name: Name
+    """Its runs lie in a folder of this name."""
+    seed: Seed = 0
     languages: tuple[LanguageCode, ...] = PAPER_LANGUAGES
     about: AboutRecipe = field(default_factory=AboutRecipe)
     model: ModelRecipe

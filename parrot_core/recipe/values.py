@@ -37,8 +37,20 @@ class Bounds:
         if math.isfinite(self.at_least):
             limits.append(f"at least {self.at_least:g}")
         if math.isfinite(self.below):
-            limits.append(f"below {self.below:g}")
-        return f"must be {' and '.join(limits)}, not {value}"
+            limits.append(f"below {self.below:.12g}")
+        return f"must be {' and '.join(limits) or 'a finite number'}, not {value}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OneFolder:
+    """Names of which a folder can be made, in another one and nowhere else."""
+
+    def problem(self, value: object) -> str | None:
+        """Says which letters are in the way."""
+        name = str(value)
+        if name.strip(". ") and not any(letter in "/\\" or ord(letter) < 32 for letter in name):
+            return None
+        return f"must be the name of a folder, without / and \\, not {name!r}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +90,11 @@ Count = Annotated[int, Bounds(above=0)]
 NoneOrMore = Annotated[int, Bounds(at_least=0)]
 Positive = Annotated[float, Bounds(above=0)]
 NotNegative = Annotated[float, Bounds(at_least=0)]
+Finite = Annotated[float, Bounds()]
+Minutes = Annotated[float, Bounds(above=0, below=366 * 24 * 60)]
+Seed = Annotated[int, Bounds(at_least=0, below=2**32)]
+"""What all generators take that a run seeds."""
+Name = Annotated[str, OneFolder()]
 Share = Annotated[float, Bounds(at_least=0, below=1)]
 LanguageCode = Annotated[str, OneOfLanguages()]
 GpuName = Annotated[str, OneOfGpus()]

@@ -1,14 +1,15 @@
 """Checkpoints of a run that is under way: whole or of no account, and at least two of them.
 
 A checkpoint is a folder. Its last file is the marker `checkpoint.json`, which takes its place only
-when everything else is on the disk: a folder without one is what a killed process left behind.
+when everything else is on the disk: a folder without one is what a killed process left behind. It
+names all files with their sizes, so that what was lost later, by a copy that was cut short, shows.
 """
 
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,17 @@ def whole_checkpoints(folder: Path) -> list[Checkpoint]:
     for marker in folder.glob(f"{PREFIX}*/{MARKER}"):
         try:
             entry = json.loads(marker.read_text(encoding="utf-8"))
+            files = entry.pop("files")
             checkpoint = Checkpoint(path=marker.parent, **entry)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             logger.warning("%s is not readable, its checkpoint is passed over: %s", marker, error)
+            continue
+        there = _sizes(marker.parent)
+        damaged = [name for name, size in files.items() if there.get(name) != size]
+        if damaged:
+            logger.warning(
+                "%s is passed over: %s missing or cut short", marker.parent, ", ".join(damaged)
+            )
             continue
         found.append(checkpoint)
     return sorted(found, key=lambda checkpoint: checkpoint.step)
@@ -71,7 +80,7 @@ def finish(path: Path, *, step: int, identity: Mapping[str, Any], counted: objec
     """
     flush_to_disk(path)
     staged = path / f".{MARKER}"
-    entry = {"step": step, "identity": identity, "counted": counted}
+    entry = {"step": step, "identity": identity, "counted": counted, "files": _sizes(path)}
     with staged.open("w", encoding="utf-8") as file:
         json.dump(entry, file, ensure_ascii=False)
         file.flush()
@@ -79,6 +88,12 @@ def finish(path: Path, *, step: int, identity: Mapping[str, Any], counted: objec
     staged.replace(path / MARKER)
     for folder in (path, path.parent):
         _flush(folder)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file below a folder but its marker."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MARKER)
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def flush_to_disk(folder: Path) -> None:
@@ -97,9 +112,14 @@ def _flush(path: Path) -> None:
 
 def remove_old(folder: Path, *, keep: int = KEPT) -> None:
     """Removes all but the newest whole checkpoints, and what killed processes left half-written."""
-    kept = {checkpoint.path for checkpoint in whole_checkpoints(folder)[-keep:]}
+    remove_others(folder, whole_checkpoints(folder)[-keep:])
+
+
+def remove_others(folder: Path, kept: Sequence[Checkpoint]) -> None:
+    """Removes all but these, whole or not."""
+    paths = {checkpoint.path for checkpoint in kept}
     for path in folder.glob(f"{PREFIX}*"):
-        if path not in kept:
+        if path not in paths:
             (path / MARKER).unlink(missing_ok=True)
             shutil.rmtree(path, ignore_errors=True)
 
@@ -114,7 +134,13 @@ def check_identity(checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None:
     changed = [key for key in {**was, **is_now} if was.get(key) != is_now.get(key)]
     if not changed:
         return
-    if "processes" in changed and set(changed) <= {"processes", "zero"} and was["processes"]:
+    only_processes = set(changed) <= {"processes", "zero"}
+    if only_processes and not was["zero"]:
+        raise UsageError(
+            f"{checkpoint.path} was saved without ZeRO, and this run uses ZeRO-{is_now['zero']}",
+            hint=f"Resume with --processes 1, or without it: --set stage{is_now['stage']}.zero=0.",
+        )
+    if only_processes and "processes" in changed:
         raise UsageError(
             f"{checkpoint.path} was saved by {was['processes']} processes with ZeRO-{was['zero']}, "
             "each of which holds its share of the optimiser; "

@@ -193,9 +193,17 @@ def _key(
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     for image in images:
-        with (image.root / image.path).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(_fingerprint(image))
     return digest.hexdigest()[:32]
+
+
+def _fingerprint(image: ImageFile) -> bytes:
+    """Of its content; nothing of one that is gone, which is told when it is to be encoded."""
+    try:
+        with (image.root / image.path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b""
 
 
 def _as_integers(tensor: Tensor) -> torch.dtype:

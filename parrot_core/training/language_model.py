@@ -88,8 +88,20 @@ def train_language_model(
             "the stage language-model trains in one process",
             hint="Start it without a launcher, and without --processes.",
         )
-    runs = Runs(output, world=World())
-    runs.open()
+    with Runs(output, world=World()).open() as runs:
+        _train(recipe, settings, runs, resume=resume, on_progress=on_progress, on_resume=on_resume)
+    return output
+
+
+def _train(
+    recipe: Recipe,
+    settings: LanguageModelRecipe,
+    runs: Runs,
+    *,
+    resume: bool,
+    on_progress: Callable[[Progress], None] | None,
+    on_resume: Callable[[Checkpoint], None] | None,
+) -> None:
     samples = SampleSet(settings.data, root=Path(recipe.data.folder))
     if samples.images:
         raise UsageError(
@@ -106,7 +118,7 @@ def train_language_model(
     )
     checkpoint = runs.find(identity, resume=resume)
     if runs.finished:
-        return output
+        return
     if checkpoint is not None and on_resume is not None:
         on_resume(checkpoint)
     torch.manual_seed(recipe.seed)
@@ -127,7 +139,7 @@ def train_language_model(
         return encoded
 
     after = checkpoint.step if checkpoint is not None else 0
-    with log_file(output, after=after) as log:
+    with log_file(runs.output, after=after) as log:
         trained = train(
             model,
             samples,
@@ -165,8 +177,7 @@ def train_language_model(
         "parameters": {"language_model": model.num_parameters()},
         "identity": identity,
     }
-    save_run(output, recipe=recipe, stage="language-model", facts=facts, save=save)
-    return output
+    save_run(runs.output, recipe=recipe, stage="language-model", facts=facts, save=save)
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:

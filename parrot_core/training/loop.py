@@ -197,7 +197,7 @@ def _arguments(
         learning_rate=schedule.learning_rate,
         lr_scheduler_type="cosine",
         max_steps=steps,
-        warmup_steps=schedule.warmup_steps,
+        warmup_steps=_warmup_steps(schedule, steps),
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
         bf16=schedule.bfloat16,
@@ -213,10 +213,26 @@ def _arguments(
         remove_unused_columns=False,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
-        ddp_find_unused_parameters=False,
+        # Of a vision encoder that learns, what comes after the layer that is read is never used.
+        ddp_find_unused_parameters=any(
+            parameter.requires_grad
+            for name, parameter in model.named_parameters()
+            if name.startswith("vision_encoder.")
+        ),
         activation_checkpointing=engine.gradient_checkpointing,
         deepspeed=deepspeed,
     )
+
+
+def _warmup_steps(schedule: Schedule, steps: int) -> int:
+    """Steps in which the learning rate rises from 0.
+
+    A share is rounded down. Rounded up, as the library would, even the only step of a short run
+    would be one of them, and teach nothing.
+    """
+    if schedule.warmup_steps < 1:
+        return int(schedule.warmup_steps * steps)
+    return int(schedule.warmup_steps)
 
 
 def _console_callback(trainer: Trainer) -> type[TrainerCallback]:

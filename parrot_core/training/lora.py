@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from parrot_core.errors import MissingError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import ParrotForConditionalGeneration
 from parrot_core.recipe import LoraRecipe
 
@@ -31,6 +31,7 @@ def add_adapters(model: ParrotForConditionalGeneration, settings: LoraRecipe, *,
 
     Raises:
         MissingError: if peft is not installed.
+        UsageError: if the language model has no such places.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -39,6 +40,19 @@ def add_adapters(model: ParrotForConditionalGeneration, settings: LoraRecipe, *,
             "LoRA needs the package peft, which is not installed",
             hint="pip install 'parrot-multilingual[lora]'",
         ) from error
+    layers = {
+        name
+        for layer in model.language_model.get_decoder().layers
+        for name, module in layer.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+    for target in settings.target_modules:
+        if not any(f".{name}".endswith(f".{target}") for name in layers):
+            known = sorted({name.rpartition(".")[2] for name in layers})
+            raise UsageError(
+                f"lora.target_modules: no linear layer of the language model is called {target}",
+                hint=f"There are {', '.join(known)}.",
+            )
     scale: Any = settings.alpha  # any number will do
     config = LoraConfig(
         r=settings.rank,

@@ -3,20 +3,23 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from parrot_core.errors import UsageError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.recipe import Recipe
 from parrot_core.training.checkpoints import (
     FOLDER,
+    MARKER,
+    PREFIX,
     Checkpoint,
     check_identity,
-    remove_old,
+    remove_others,
     whole_checkpoints,
 )
-from parrot_core.training.runs import RUN_FILE, open_run, read_log
+from parrot_core.training.runs import RUN_FILE, open_run, read_log, read_run
 from parrot_core.training.world import World, wait_for_all
 
 _EXECUTION = (
@@ -87,15 +90,17 @@ class Runs:
         self.finished = False
         self._world = world
 
-    def open(self) -> None:
-        """Makes the folder, and sees that it can be written.
+    @contextmanager
+    def open(self) -> Iterator["Runs"]:
+        """Makes the folder, and keeps other runs out of it meanwhile.
 
         Raises:
-            MissingError: if it cannot.
+            MissingError: if it cannot be written.
+            UsageError: if another run is at work in it.
         """
-        if self._world.is_first:
-            open_run(self.output)
-        wait_for_all(self._world)
+        with open_run(self.output) if self._world.is_first else nullcontext():
+            wait_for_all(self._world)
+            yield self
 
     def find(self, identity: Mapping[str, Any], *, resume: bool) -> Checkpoint | None:
         """Finds where a run begins: None is the beginning. A finished run sets `finished`.
@@ -106,6 +111,7 @@ class Runs:
 
         Raises:
             UsageError: if that would throw away a run, or what is there is of another.
+            MissingError: if what is there is damaged.
         """
         if resume:
             return self._resume(identity)
@@ -135,6 +141,7 @@ class Runs:
 
         Raises:
             UsageError: if what is there is of another run.
+            MissingError: if all that is there is damaged.
         """
         if self._finished_identity() == identity:
             self.finished = True
@@ -142,19 +149,20 @@ class Runs:
         found = whole_checkpoints(self.checkpoints)
         if found:
             check_identity(found[-1], identity)
+        elif any(self.checkpoints.glob(f"{PREFIX}*/{MARKER}")):
+            raise MissingError(
+                f"no checkpoint in {self.checkpoints} is whole any more",
+                hint="Copy one there again, or begin anew without --resume.",
+            )
         wait_for_all(self._world)
-        if self._world.is_first and self.checkpoints.is_dir():
-            remove_old(self.checkpoints, keep=len(found))  # what was cut off while it was saved
+        if self._world.is_first:
+            remove_others(self.checkpoints, found)  # what was cut off while it was saved
         wait_for_all(self._world)
         return found[-1] if found else None
 
     def _finished_identity(self) -> Mapping[str, Any] | None:
         """Of the run whose result the folder holds."""
-        marker = self.output / RUN_FILE
-        if not marker.is_file():
-            return None
-        run: Any = json.loads(marker.read_text(encoding="utf-8"))
-        return run.get("identity") if isinstance(run, dict) else None
+        return read_run(self.output / RUN_FILE).get("identity")
 
     def last_loss(self) -> float | None:
         """The loss that the log ends with."""

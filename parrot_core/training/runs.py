@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 import transformers
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 import parrot_core
-from parrot_core.errors import MissingError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.recipe import Recipe, recipe_as_json
 
 logger = logging.getLogger(__name__)
@@ -24,25 +25,40 @@ logger = logging.getLogger(__name__)
 LOG_FILE = "log.jsonl"
 RUN_FILE = "run.json"
 _SAVING = ".saving"
+_LOCK = ".lock"
+_KILLED_RUNS_END_WITHIN = 10.0
+"""Seconds. The system lifts a lock when the last process is gone that had it: data is loaded in
+processes that look every five seconds whether the one that trains is still there."""
 
 
-def open_run(output: Path) -> Path:
-    """Makes the folder of a run and sees that it can be written, before any work is done.
+@contextmanager
+def open_run(output: Path) -> Iterator[None]:
+    """Makes the folder of a run, and keeps other runs out of it meanwhile.
 
     Raises:
-        MissingError: if it cannot.
+        MissingError: if it cannot be written.
+        UsageError: if another run is at work in it.
     """
+    lock = FileLock(output / _LOCK)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(output / _SAVING, ignore_errors=True)  # left by a run that was cut off
-        probe = output / ".writable"
-        probe.write_text("", encoding="utf-8")
-        probe.unlink()
+        lock.acquire(timeout=_KILLED_RUNS_END_WITHIN)
+    except Timeout as error:
+        raise UsageError(
+            f"another run is at work in {output}", hint="Wait for it, or choose another --output."
+        ) from error
+    except NotImplementedError:
+        logger.warning("the disk of %s cannot lock: start no second run there meanwhile", output)
     except OSError as error:
         raise MissingError(
             f"cannot write to {output}: {error.strerror}", hint="Choose another --output."
         ) from error
-    return output
+    try:
+        shutil.rmtree(output / _SAVING, ignore_errors=True)  # left by a run that was cut off
+        yield
+    finally:
+        (output / _LOCK).unlink(missing_ok=True)  # a run's folder is handed on, and this is no part
+        lock.release()
 
 
 def _umask() -> int:
@@ -107,10 +123,15 @@ def save_run(
             hint="Make room and run the stage again with --resume; what the folder held before is "
             "untouched.",
         ) from error
-    for path in sorted(files, key=lambda path: path.name == RUN_FILE):
-        target = output / path.relative_to(staging)
+    (output / RUN_FILE).unlink(missing_ok=True)  # from here on the folder holds two runs' files
+    names = {path.relative_to(staging) for path in files}
+    for stale in output.glob("*.safetensors*"):
+        if stale.relative_to(output) not in names:  # would be loaded in place of the new ones
+            stale.unlink()
+    for name in sorted(names, key=lambda name: name.name == RUN_FILE):
+        target = output / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        (staging / name).replace(target)
     shutil.rmtree(staging)
 
 
@@ -159,7 +180,7 @@ def log_file(
 def read_log(output: Path) -> list[dict[str, Any]]:
     """Reads the lines of a run's log; a killed process may have left the last one half-written."""
     path = output / LOG_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_bytes().splitlines() if path.is_file() else []
     entries = []
     for line in lines:
         try:
@@ -167,6 +188,18 @@ def read_log(output: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return entries
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """What `run.json` says of a finished run; nothing, if there is none or it cannot be read."""
+    if not path.is_file():
+        return {}
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # neither JSON nor UTF-8
+        logger.warning("%s is not readable and is passed over: %s", path, error)
+        return {}
+    return run if isinstance(run, dict) else {}
 
 
 def find_stage(name: str, *, stage: str, beside: Path, default: Path) -> Path | None:
@@ -181,13 +214,7 @@ def find_stage(name: str, *, stage: str, beside: Path, default: Path) -> Path | 
     siblings = sorted(beside.parent.glob(f"*/{RUN_FILE}")) if beside.parent.is_dir() else []
     found = []
     for path in [*siblings, default / RUN_FILE]:
-        if not path.is_file():
-            continue
-        try:
-            run = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:  # neither JSON nor UTF-8
-            logger.warning("%s is not readable and is passed over: %s", path, error)
-            continue
+        run = read_run(path)
         if run.get("stage") == stage and run.get("recipe") == name:
             found.append((run.get("finished", ""), path.parent))
     return max(found)[1] if found else None

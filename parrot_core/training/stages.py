@@ -84,11 +84,12 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
     processes = number_of_processes(os.environ)
     engine = engine_of(recipe, settings, processes=processes)
     prepare_loggers(recipe, engine.report_to, output=output)
-    with joined_world(
-        deepspeed=bool(engine.zero), timeout_minutes=recipe.launch.timeout_minutes
-    ) as world:
-        runs = Runs(output, world=world)
-        runs.open()
+    with (
+        joined_world(
+            deepspeed=bool(engine.zero), timeout_minutes=recipe.launch.timeout_minutes
+        ) as world,
+        Runs(output, world=world).open() as runs,
+    ):
         chosen = chosen_data(recipe, stage)
         require_data_files(chosen)
         samples = SampleSet(

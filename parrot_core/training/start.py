@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
-from parrot_core.errors import MissingError
+from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import (
     ParrotForConditionalGeneration,
     ParrotProcessor,
@@ -19,7 +19,7 @@ from parrot_core.model import (
 )
 from parrot_core.recipe import Recipe
 from parrot_core.training.runs import RUN_FILE, find_stage
-from parrot_core.training.vision import load_vision_encoder
+from parrot_core.training.vision import EFFICIENTNET_LITE0, load_vision_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -61,31 +61,43 @@ def find_start(recipe: Recipe, stage: int, *, output: Path, given: Path | None) 
 
 
 def fingerprint_of_start(source: str) -> str:
-    """What tells one start from another: the run that made it, or else its name."""
+    """What tells one start from another: the run that made it, or else its place or name."""
     run = Path(source) / RUN_FILE
     if run.is_file():
         return hashlib.sha256(run.read_bytes()).hexdigest()
-    return source
+    return str(Path(source).resolve()) if Path(source).is_dir() else source
 
 
 def join(recipe: Recipe, source: str) -> tuple[ParrotForConditionalGeneration, ParrotProcessor]:
-    """Equation 1's parts, the experts bypassed: where stage 1 begins."""
+    """Equation 1's parts, the experts bypassed: where stage 1 begins.
+
+    Raises:
+        UsageError: if the vision encoder does not take images of the recipe's size.
+    """
     settings = recipe.model
     # AutoTokenizer takes whatever lies beside a Qwen2 model for Qwen's own tokenizer.
     trained_here = recipe.language_model is not None
     tokenizer = PreTrainedTokenizerFast.from_pretrained(source) if trained_here else source
     encoder, image_processor, layer = load_vision_encoder(settings)
     logger.info("joins the language model of %s and %s", source, settings.vision_encoder)
-    return join_parrot(
+    model, processor = join_parrot(
         language_model=source,
         vision_encoder=encoder,
         image_processor=image_processor,
         tokenizer=tokenizer,
         generator=torch.Generator().manual_seed(recipe.seed),
         vision_feature_layer=layer,
+        projector_layers=settings.projector_layers,
         experts_enabled=False,
         **_expert_settings(recipe),
     )
+    if settings.image_size not in (None, model.config.image_size):
+        raise UsageError(
+            f"model.image_size is {settings.image_size}, but {settings.vision_encoder} takes "
+            f"images of {model.config.image_size} pixels",
+            hint="Leave image_size out.",
+        )
+    return model, processor
 
 
 def go_on(
@@ -108,11 +120,27 @@ def go_on(
     divided = HfDeepSpeedConfig(dict(sharded)) if sharded is not None else None
     model, processor = load_parrot(source, quantization_config=quantised)
     del divided  # the library divides what is read while this lives
+    _warn_of_what_stays(recipe, model, source)
     for name, value in _expert_settings(recipe).items():
         setattr(model.config, name, value)
     if recipe.model.experts.enabled:
         model.initialise_experts(torch.Generator().manual_seed(recipe.seed))
     return model, processor
+
+
+def _warn_of_what_stays(recipe: Recipe, model: ParrotForConditionalGeneration, source: str) -> None:
+    """Says what a recipe wants that only stage 1 could have done."""
+    settings = recipe.model
+    wanted = {"projector_layers": settings.projector_layers, "image_size": settings.image_size}
+    if settings.vision_encoder != EFFICIENTNET_LITE0:  # it has no layers to choose from
+        wanted["vision_feature_layer"] = settings.vision_feature_layer
+    for name, value in wanted.items():
+        found = getattr(model.config, name)
+        if value not in (None, found):
+            logger.warning(
+                "model.%s = %s is for stage 1: it is %s in %s, and stays so",
+                *(name, value, found, source),
+            )
 
 
 def _expert_settings(recipe: Recipe) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class ParrotTrainer(Trainer):
         """Writes a line of the log, from what all processes counted since the last.
 
         Raises:
-            UsageError: if the loss is no number.
+            UsageError: if the loss or the gradient's norm is no number.
         """
         if "loss" not in logs:
             return  # the library's last words on the whole run
@@ -176,11 +176,8 @@ class ParrotTrainer(Trainer):
         self.loss = counted.pop("loss")
         self.tokens_per_second = counted.pop("tokens") / seconds
         self.samples_per_second = counted.pop("samples") / seconds
-        if not math.isfinite(self.loss):
-            raise UsageError(
-                f"the loss is {self.loss} at step {self.state.global_step}",
-                hint="Lower the learning rate, or see whether the data or the weights are broken.",
-            )
+        self._check_finite("loss", self.loss)
+        self._check_finite("gradient's norm", float(logs.get("grad_norm", 0.0)))
         if self.loss == 0.0:
             logger.warning("the loss is 0 at step %d: see the labels", self.state.global_step)
         self._routers.look_at(counted.get("routing_by_language", {}))
@@ -197,6 +194,13 @@ class ParrotTrainer(Trainer):
             self._run.log(line)
         super().log(_flat(line), start_time)
         self.state.log_history.clear()  # it is in the run's own log
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise UsageError(
+                f"the {what} is {value} at step {self.state.global_step}",
+                hint="Lower the learning rate, or see whether the data or the weights are broken.",
+            )
 
     def save_model(
         self,
@@ -228,10 +232,13 @@ class ParrotTrainer(Trainer):
 
         Raises:
             MissingError: if there is no room; the checkpoints before it are still there.
+            UsageError: if the loss stopped being a number, and the weights with it, since the last
+                line of the log; likewise.
         """
         run, step = self._run, self.state.global_step
         folder = Path(str(self.args.output_dir))
         counted = self.tally.collect(run.world)
+        self._check_finite("loss", counted["loss"])
         try:
             if run.world.is_first:
                 checkpoints.begin(folder, step)

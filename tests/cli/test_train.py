@@ -209,9 +209,39 @@ def test_what_is_wrong_is_said_once_however_many_there_are(folder, parrot_progra
     assert "9 are allowed" in stderr
 
 
+def test_two_processes_without_zero_train_a_vision_encoder_as_one_does(folder, parrot_program):
+    """What comes after the layer that is read has no gradient, and is not waited for."""
+    parts = '["projector", "experts", "language_model", "vision_encoder"]'
+    said = [f"stage2.trains={parts}", "stage2.zero=0", "stage2.steps=4"]
+    recipe = load_recipe(folder / "small.toml", overrides=said)
+    train_stage(recipe, 1, output=folder / "seeing" / "stage1")
+    train_stage(recipe, 2, output=folder / "seeing" / "alone")
+    code, _, stderr = parrot_program(
+        *("train", "--stage", 2, "--recipe", folder / "small.toml", "--processes", 2),
+        *("--output", folder / "seeing" / "together"),
+        *(part for entry in said for part in ("--set", entry)),
+    )
+    assert code == 0, stderr
+    one, two = (losses(folder / "seeing" / name) for name in ("alone", "together"))
+    assert one == pytest.approx(two, abs=1e-4)
+
+
+def test_options_that_would_say_nothing_are_refused(folder, parrot_program):
+    for stage, *option in (
+        ("language-model", "--processes", 2),
+        ("language-model", "--init-from", folder),
+        (1, "--gpu", "A100-80GB"),
+        (1, "--json"),
+    ):
+        code, _, stderr = parrot_program("train", "--stage", stage, "--recipe", TINY, *option)
+        assert code == 2
+        assert_errors(stderr, "error: ", f"hint: Leave {option[0]} out.")
+
+
 def test_a_batch_that_does_not_divide_is_refused_before_anything_starts(folder, parrot_program):
-    code, _, stderr = parrot_program(*small(folder, "uneven", "--processes", 3))
-    assert code == 2
-    assert "a global batch of 4 does not divide among 3 processes" in stderr
-    assert "3 and 6" in stderr
-    assert not (folder / "uneven").exists()
+    for extra in ((), ("--dry-run",)):
+        code, _, stderr = parrot_program(*small(folder, "uneven", "--processes", 3, *extra))
+        assert code == 2
+        assert "a global batch of 4 does not divide among 3 processes" in stderr
+        assert "3 and 6" in stderr
+        assert not (folder / "uneven").exists()

@@ -103,7 +103,9 @@ def memory_of_step(
     if engine.zero == 0:
         # The weights that learn are the masters; in bfloat16, autocast keeps a copy of them.
         weights += learning * (6.0 if half else 4.0)
-        gradients, states = 4.0 * learning, 8.0 * learning
+        # Among processes torch keeps a second copy of the gradients, in buckets, to exchange them.
+        gradients = 4.0 * learning * (1 if engine.processes == 1 else 2)
+        states = 8.0 * learning
     else:
         gradients = working * learning / shared
         states = 16.0 * learning / shared

@@ -130,6 +130,26 @@ MISTAKES = {
         ('data = "here"', "data"),
         "expected a section, not 'here'",
     ),
+    "no number where any would do": (
+        ("active = 2", "alpha = nan"),
+        ("alpha", "model.experts.alpha"),
+        "must be a finite number, not nan",
+    ),
+    "seed that no generator takes": (
+        ('name = "small"', 'name = "small"\nseed = 4294967296'),
+        ("seed", "seed"),
+        "must be at least 0 and below 4294967296, not 4294967296",
+    ),
+    "name that is a path": (
+        ('name = "small"', 'name = "../small"'),
+        ("name", "name"),
+        "must be the name of a folder, without / and \\, not '../small'",
+    ),
+    "name of nothing": (
+        ('name = "small"', 'name = " "'),
+        ("name", "name"),
+        "must be the name of a folder",
+    ),
     "none of the choices": (
         ("active = 2", 'kind = "two_layers"'),
         ("kind", "model.experts.kind"),
@@ -323,7 +343,7 @@ def test_every_mistake_is_told_at_once(write):
         "stage2.data[1]: two.json is named before",
         "'en' is named 2 times",
         "--set stage3",
-        "--set seed: must be at least 0, not -1",
+        "--set seed: must be at least 0 and below 4294967296, not -1",
         "--set 'zero' is not key=value",
     ):
         assert sum(words in problem for problem in problems) == 1, words

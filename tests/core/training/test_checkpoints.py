@@ -14,6 +14,7 @@ from parrot_core.training import checkpoints
 from parrot_core.training.checkpoints import Checkpoint, check_identity, whole_checkpoints
 from parrot_core.training.runs import LOG_FILE, read_log
 from parrot_core.training.stages import train_stage
+from parrot_core.training.trainer import TRAINED_FILE
 
 SPEEDS = {"tokens_per_second", "samples_per_second"}
 
@@ -51,6 +52,15 @@ def test_a_marker_that_cannot_be_read_is_passed_over_with_a_word(tmp_path, caplo
     assert "checkpoint-20" in caplog.text
 
 
+@pytest.mark.parametrize("what", ["cut short", "missing"])
+def test_a_checkpoint_that_lost_something_is_passed_over_with_a_word(tmp_path, caplog, what):
+    made(tmp_path, 10, 20)
+    weights = tmp_path / "checkpoint-20" / "weights"
+    weights.unlink() if what == "missing" else weights.write_bytes(b"")
+    assert [found.step for found in whole_checkpoints(tmp_path)] == [10]
+    assert "checkpoint-20 is passed over: weights missing or cut short" in caplog.text
+
+
 def checkpoint_of(**identity):
     return Checkpoint(path="runs/x", step=3, identity=identity, counted={})
 
@@ -69,6 +79,14 @@ def test_another_number_of_processes_is_told_why_not():
     assert error.value.hint == "Resume with --processes 4."
     with pytest.raises(UsageError, match=r"with ZeRO-3, .* a process alone cannot read it"):
         check_identity(checkpoint_of(processes=4, zero=3), {"processes": None, "zero": 0})
+
+
+def test_a_checkpoint_without_zero_is_for_any_number_of_processes_but_not_for_zero():
+    was = checkpoint_of(processes=None, zero=0, stage="2")
+    check_identity(was, {"processes": None, "zero": 0, "stage": "2"})
+    with pytest.raises(UsageError, match="saved without ZeRO, and this run uses ZeRO-3") as error:
+        check_identity(was, {"processes": 2, "zero": 3, "stage": "2"})
+    assert error.value.hint == "Resume with --processes 1, or without it: --set stage2.zero=0."
 
 
 class StopAt:
@@ -138,6 +156,36 @@ def test_a_run_that_was_cut_off_is_not_overwritten(long, tmp_path):
     changed = replace(long, seed=1)
     with pytest.raises(UsageError, match="seed was 0, is 1"):
         train_stage(changed, 1, output=tmp_path, resume=True)
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(long, whole, tmp_path, caplog):
+    with pytest.raises(Stopped):
+        train_stage(long, 1, output=tmp_path, on_progress=StopAt(9))
+    older, newer = (tmp_path / "checkpoints" / f"checkpoint-{step}" for step in (8, 9))
+    (newer / "optimizer.pt").unlink()
+    told = []
+    train_stage(long, 1, output=tmp_path, resume=True, on_resume=told.append)
+    assert [checkpoint.path for checkpoint in told] == [older]
+    assert caplog.text.count("optimizer.pt missing or cut short") == 1
+    assert_same(whole, tmp_path)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew_by_itself(long, tmp_path):
+    with pytest.raises(Stopped):
+        train_stage(long, 1, output=tmp_path, on_progress=StopAt(2))
+    (tmp_path / "checkpoints" / "checkpoint-2" / "scheduler.pt").unlink()
+    with pytest.raises(MissingError, match=r"no checkpoint in .* is whole any more"):
+        train_stage(long, 1, output=tmp_path, resume=True)
+    assert (tmp_path / "checkpoints" / "checkpoint-2").is_dir()
+
+
+def test_weights_that_are_no_numbers_are_not_saved(long, tmp_path):
+    stage = replace(long.stage1, learning_rate=1e30, max_grad_norm=1e30, save_every=1, keep=9)
+    with pytest.raises(UsageError, match=r"the loss is (nan|inf) at step [2-9]"):
+        train_stage(replace(long, stage1=stage), 1, output=tmp_path)
+    for saved in whole_checkpoints(tmp_path / "checkpoints"):
+        weights = load_file(saved.path / TRAINED_FILE)
+        assert all(bool(value.isfinite().all()) for value in weights.values())
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_and_says_so_in_a_line(long, whole, tmp_path):

@@ -116,6 +116,16 @@ def test_runs_that_start_at_once_do_not_spoil_each_others_features(
     assert len(encoded) == 3
 
 
+def test_a_picture_that_is_gone_is_one_that_cannot_be_read(workshop, parrot, tmp_path):
+    shutil.copytree(workshop.data / "images", tmp_path / "images")
+    files = [ImageFile(tmp_path, f"images/{number}.png") for number in range(3)]
+    (tmp_path / "images" / "1.png").unlink()
+    seen = VisionFeatures(*parrot, files, cache=tmp_path / "cache")
+    assert "no such image" in seen.broken[files[1]]
+    shutil.copy(workshop.data / "images" / "1.png", tmp_path / "images")
+    assert not VisionFeatures(*parrot, files, cache=tmp_path / "cache").broken
+
+
 def test_bfloat16_is_kept_as_it_is(workshop, tiny, tmp_path):
     model, processor = tiny.parrot()
     model = model.to(torch.bfloat16)

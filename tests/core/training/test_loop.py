@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from parrot_core.data.samples import Sample, Turn
 from parrot_core.errors import UsageError
 from parrot_core.training.batches import LengthGrouped
-from parrot_core.training.loop import train
+from parrot_core.training.loop import _warmup_steps, train
 from parrot_core.training.settings import LOGGED_EVERY, Run, Schedule
 
 lengths_of_samples = st.lists(st.integers(0, 1000), min_size=1, max_size=300)
@@ -160,6 +160,18 @@ def test_the_last_step_is_logged_however_many_there_are(tiny, steps):
     assert lines[-1]["loss"] == loss
 
 
+@pytest.mark.parametrize(("steps", "rises"), [(1, 0), (33, 0), (34, 1), (100, 3)])
+def test_a_share_of_steps_to_warm_up_leaves_a_short_run_its_learning_rate(steps, rises):
+    assert _warmup_steps(Schedule(learning_rate=1.0, global_batch_size=1), steps) == rises
+
+
+def test_the_only_step_of_a_run_teaches_something(tiny):
+    model = tiny.language_model()
+    before = model.lm_head.weight.clone()
+    run(model, steps=1, warmup_steps=0.03)
+    assert not torch.equal(model.lm_head.weight, before)
+
+
 def test_epochs_count_where_steps_are_left_out(tiny):
     progress = []
     run(tiny.language_model(), epochs=2, samples=10, on_progress=progress.append)
@@ -182,3 +194,11 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny):
         model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(UsageError, match="the loss is nan at step 1"):
         run(model, steps=2 * LOGGED_EVERY)
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(tiny):
+    """It would be seen in no loss any more where it is that of the last step."""
+    model = tiny.language_model()
+    model.lm_head.weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(UsageError, match=r"the gradient's norm is (nan|inf) at step 1"):
+        run(model, steps=1)

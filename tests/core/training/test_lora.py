@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from parrot_core.errors import UsageError
 from parrot_core.model import load_parrot
 from parrot_core.recipe import LoraRecipe
 from parrot_core.training.lora import add_adapters, merge_adapters
@@ -26,6 +27,15 @@ def test_only_adapters_learn_in_the_language_model(tiny):
     assert sum(p.numel() for p in learning) == count == 2 * 2 * ((32 + 32) + (32 + 48))
     assert all(p.requires_grad for p in model.projector.parameters())
     assert all(p.requires_grad for p in model.experts.parameters())
+
+
+@pytest.mark.parametrize("unknown", ["value_proj", "lm_head", "proj"])
+def test_an_adapter_for_a_layer_that_is_not_there_is_refused(tiny, unknown):
+    model, _ = tiny.parrot()
+    settings = replace(SETTINGS, target_modules=("q_proj", "mlp.up_proj", unknown))
+    with pytest.raises(UsageError, match=f"no linear layer .* is called {unknown}") as error:
+        add_adapters(model, settings, seed=0)
+    assert "down_proj, gate_proj, k_proj" in error.value.hint
 
 
 def test_merged_weights_compute_what_the_adapters_did(tiny):

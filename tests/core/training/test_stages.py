@@ -127,6 +127,25 @@ def test_without_experts_stage_2_trains_the_baseline(trained, workshop, tmp_path
     assert moved(first, model)["language_model"] > 1e-3
 
 
+def test_the_projector_has_the_recipes_layers_and_keeps_them(workshop, tmp_path, caplog):
+    model = replace(workshop.recipe.model, projector_layers=3, vision_feature_layer=-1)
+    train_stage(replace(workshop.recipe, model=model), 1, output=tmp_path / "first")
+    first, _ = load_parrot(tmp_path / "first")
+    assert sum(isinstance(module, torch.nn.Linear) for module in first.projector) == 3
+    assert not caplog.records
+    train_stage(workshop.recipe, 2, output=tmp_path / "second")
+    second, _ = load_parrot(tmp_path / "second")
+    assert second.config.projector_layers == 3
+    assert f"model.projector_layers = 2 is for stage 1: it is 3 in {tmp_path}" in caplog.text
+    assert "model.vision_feature_layer = -2 is for stage 1: it is -1 in" in caplog.text
+
+
+def test_an_image_size_that_the_encoder_does_not_take_is_refused(workshop, tmp_path):
+    model = replace(workshop.recipe.model, image_size=100)
+    with pytest.raises(UsageError, match=r"model\.image_size is 100, but .* takes images of"):
+        train_stage(replace(workshop.recipe, model=model), 1, output=tmp_path)
+
+
 def test_cached_features_train_the_same_model(trained, workshop, tmp_path):
     settings = replace(workshop.recipe.stage1, cache_vision_features=True)
     recipe = replace(workshop.recipe, stage1=settings)
@@ -264,8 +283,51 @@ def test_what_a_cut_off_run_left_is_cleared_away(tmp_path):
     (tmp_path / ".saving").mkdir()
     (tmp_path / ".saving" / "model.safetensors").write_bytes(b"half")
     (tmp_path / "model.safetensors").write_bytes(b"whole")
-    open_run(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    with open_run(tmp_path):
+        assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", ".lock"}
+
+
+def test_a_second_run_in_a_folder_is_refused_while_the_first_is_at_work(
+    workshop, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("parrot_core.training.runs._KILLED_RUNS_END_WITHIN", 0.1)
+    refused = []
+
+    def start_another(_):
+        with pytest.raises(UsageError, match="another run is at work in") as error:
+            train_stage(workshop.recipe, 1, output=tmp_path)
+        refused.append(error)
+
+    train_stage(workshop.recipe, 1, output=tmp_path, on_start=start_another)
+    assert len(refused) == 1
+    assert not (tmp_path / ".lock").exists()
+    train_stage(workshop.recipe, 1, output=tmp_path)
+
+
+def test_a_run_that_cannot_be_read_is_no_finished_one(workshop, tmp_path, caplog):
+    (tmp_path / RUN_FILE).write_bytes(b"\xff\xfe")
+    steps = []
+    train_stage(workshop.recipe, 1, output=tmp_path, resume=True, on_progress=steps.append)
+    assert len(steps) == 2
+    assert f"{RUN_FILE} is not readable" in caplog.text
+
+
+def test_weights_of_the_run_before_do_not_stay_beside_those_of_this_one(workshop, tmp_path):
+    """In more or fewer files: the library would take the wrong ones."""
+    for name in ("model-00001-of-00002.safetensors", "model.safetensors.index.json"):
+        (tmp_path / name).write_bytes(b"stale")
+    (tmp_path / RUN_FILE).write_text("{}", encoding="utf-8")
+
+    def save(folder):
+        (folder / "model.safetensors").write_bytes(b"new")
+        assert (tmp_path / RUN_FILE).is_file()
+
+    save_run(tmp_path, recipe=workshop.recipe, stage="1", facts={}, save=save)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model.safetensors",
+        "recipe.json",
+        RUN_FILE,
+    }
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(workshop, tmp_path):

@@ -163,3 +163,21 @@ def test_gradient_checkpointing_saves_activations(small_config):
         for stage in (settings, without)
     )
     assert less < more / 2
+
+
+def test_processes_without_zero_hold_gradients_twice(small_config):
+    """torch, `DistributedDataParallel`: buckets take as much as the gradients themselves."""
+    settings = Stage2Recipe(data=DATA)
+    blueprint = Blueprint(small_config, settings)
+    costs, batch = blueprint.measure(TOKENS), Batch(samples=1, images=1, supervised=10)
+    one, two = (
+        memory_of_step(
+            blueprint,
+            costs,
+            settings,
+            engine=Engine(zero=0, offload="none", processes=processes),
+            batch=batch,
+        ).gradients
+        for processes in (1, 2)
+    )
+    assert two == 2 * one > 0
