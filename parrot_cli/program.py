@@ -34,10 +34,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Click's context
         """Reads the arguments."""
-        given = list(args)
-        rest = super().parse_args(ctx, args)
-        _refuse_repeated(self, ctx, given)
-        return rest
+        return _read_once(self, super().parse_args, ctx, args)
 
 
 class Group(TyperGroup):
@@ -45,26 +42,27 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Click's context
         """Reads the arguments."""
-        given = list(args)
-        rest = super().parse_args(ctx, args)
-        _refuse_repeated(self, ctx, given)
-        return rest
+        return _read_once(self, super().parse_args, ctx, args)
 
 
-def _refuse_repeated(
+def _read_once(
     command: TyperCommand | TyperGroup,
+    read: Callable[[Any, list[str]], list[str]],
     ctx: Any,  # noqa: ANN401 - Click's context
     args: list[str],
-) -> None:
+) -> list[str]:
+    given = list(args)
+    rest = read(ctx, args)
     if ctx.resilient_parsing:  # a shell asks what may follow
-        return
-    _, _, order = command.make_parser(ctx).parse_args(args)
+        return rest
+    _, _, order = command.make_parser(ctx).parse_args(given)
     for option, times in Counter(order).items():
         if times > 1 and isinstance(option, TyperOption) and _takes_one_value(option):
             raise UsageError(
                 f"{option.opts[0]} is given {times} times and takes one value",
                 hint=f"Give it once; {ctx.command_path} --help says which options may be repeated.",
             )
+    return rest
 
 
 def _takes_one_value(option: TyperOption) -> bool:

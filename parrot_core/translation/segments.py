@@ -49,22 +49,7 @@ def read_sources(path: Path) -> Iterator[Source]:
         sample = parse_sample(record, origin=origin)
         if not isinstance(record, Mapping):  # parse_sample refused it
             raise UsageError(f"{origin}: not a sample", hint="Run `parrot data check` on the file.")
-        for number, turn in enumerate(sample.turns):
-            if not is_whole(turn.text):
-                raise UsageError(
-                    f"{origin}: turn {number} has half of a character",
-                    hint="An emoji was cut in two (\\ud83d…): mend the text.",
-                )
         yield Source(record=record, sample=sample)
-
-
-def is_whole(text: str) -> bool:
-    """Says whether a text can be written: JSON can hold half of a surrogate pair, nothing else."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def segment_of(

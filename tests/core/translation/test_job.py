@@ -383,7 +383,7 @@ def test_half_a_character_is_found_before_anything_is_asked(tmp_path: Path):
     turns = [{"from": "human", "value": "a \ud83d"}, {"from": "gpt", "value": "a car"}]
     source.write_text(json.dumps([{"id": "x", "conversations": turns}]))
     with TranslationServer() as server:
-        with pytest.raises(UsageError, match="turn 0 has half of a character"):
+        with pytest.raises(UsageError, match="half a character in a human turn"):
             run(source, tmp_path / "out", server)
         assert server.requests == 0
 
