@@ -47,9 +47,9 @@ def whole_checkpoints(folder: Path) -> list[Checkpoint]:
     for marker in folder.glob(f"{PREFIX}*/{MARKER}"):
         try:
             entry = json.loads(marker.read_text(encoding="utf-8"))
-            files = entry.pop("files")
+            files = entry.pop("files", {})  # markers of earlier days name none
             checkpoint = Checkpoint(path=marker.parent, **entry)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             logger.warning("%s is not readable, its checkpoint is passed over: %s", marker, error)
             continue
         there = _sizes(marker.parent)

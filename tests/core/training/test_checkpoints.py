@@ -61,6 +61,15 @@ def test_a_checkpoint_that_lost_something_is_passed_over_with_a_word(tmp_path, c
     assert "checkpoint-20 is passed over: weights missing or cut short" in caplog.text
 
 
+def test_a_marker_of_earlier_days_names_no_files_and_is_believed(tmp_path):
+    made(tmp_path, 10)
+    marker = tmp_path / "checkpoint-10" / checkpoints.MARKER
+    entry = json.loads(marker.read_text())
+    del entry["files"]
+    marker.write_text(json.dumps(entry))
+    assert [found.step for found in whole_checkpoints(tmp_path)] == [10]
+
+
 def checkpoint_of(**identity):
     return Checkpoint(path="runs/x", step=3, identity=identity, counted={})
 
