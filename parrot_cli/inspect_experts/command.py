@@ -54,7 +54,10 @@ def inspect_experts(
         str, typer.Option(help="Languages, for instance tr,ar, or all that the data have.")
     ] = "all",
     limit: Annotated[
-        int, typer.Option(min=1, help="At most so many questions a language, drawn from all.")
+        int,
+        typer.Option(
+            min=1, help="With --data: at most so many questions a language, drawn from all."
+        ),
     ] = 200,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of whatever is drawn.")] = 0,
     words: Annotated[
