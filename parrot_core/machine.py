@@ -28,6 +28,8 @@ OPTIONAL_PACKAGES = {
     "peft": "adapters: [stage2.lora]",
     "bitsandbytes": 'four-bit weights: lora.quantisation = "4bit"',
     "flash-attn": 'attention = "flash_attention_2"',
+    "flash-attn-3": 'attention = "flash_attention_3"',
+    "flash-attn-4": 'attention = "flash_attention_4"',
     "liger-kernel": "fused_kernels",
     "tensorboard": "logging.tensorboard",
     "wandb": "logging.wandb",

@@ -108,7 +108,9 @@ class ModelRecipe:
     """Side of the square that images are resized to; left out, the encoder's own."""
     projector_layers: Count = 2
     """Linear layers of the projector, with GELU between them."""
-    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    attention: Literal[
+        "auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4"
+    ] = "auto"
     """Implementation of attention; `auto` takes flash attention where it is installed."""
     experts: ExpertsRecipe = field(default_factory=ExpertsRecipe)
 

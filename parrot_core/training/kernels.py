@@ -1,12 +1,18 @@
 """Faster kernels of other packages, where they are installed and the device runs them."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from transformers.utils.import_utils import is_flash_attn_2_available
+from transformers.utils.import_utils import (
+    is_flash_attn_2_available,
+    is_flash_attn_3_available,
+    is_flash_attn_4_available,
+)
 
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import ParrotForConditionalGeneration
@@ -14,6 +20,36 @@ from parrot_core.model.backbones import language_model_row
 from parrot_core.recipe import Packing
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FlashAttention:
+    """A generation of flash attention.
+
+    Attributes:
+        package: Which has its kernels.
+        is_installed: Whether they are there.
+        capability: CUDA's compute capability of the oldest GPUs that it is made for: 8 are
+            Ampere's, 9 Hopper's.
+    """
+
+    package: str
+    is_installed: Callable[[], bool]
+    capability: int
+
+
+FLASH_ATTENTION = {
+    "flash_attention_2": FlashAttention(
+        package="flash-attn", is_installed=is_flash_attn_2_available, capability=8
+    ),
+    "flash_attention_3": FlashAttention(
+        package="flash-attn-3", is_installed=is_flash_attn_3_available, capability=9
+    ),
+    "flash_attention_4": FlashAttention(
+        package="flash-attn-4", is_installed=is_flash_attn_4_available, capability=9
+    ),
+}
+"""By the library's names; `auto` takes the first that is installed and that the GPU runs."""
 
 _LIGER = {"fused_linear_cross_entropy": False, "cross_entropy": False}
 """The loss is Parrot's: it meets the head at supervised positions only."""
@@ -27,17 +63,24 @@ def choose_attention(wanted: str, *, bfloat16: bool) -> str | None:
         bfloat16: Whether it computes in bfloat16; flash attention knows no float32.
 
     Raises:
-        MissingError: if flash attention is asked for and not installed.
+        MissingError: if flash attention is asked for and is not installed, or needs another GPU.
     """
-    installed = torch.cuda.is_available() and bool(is_flash_attn_2_available())
     if wanted == "auto":
-        return "flash_attention_2" if installed and bfloat16 else None
-    if wanted == "flash_attention_2" and not installed:
-        raise MissingError(
-            "flash_attention_2 needs a GPU and the package flash-attn",
-            hint='Install it, or set model.attention = "auto".',
-        )
+        runs = (name for name, flash in FLASH_ATTENTION.items() if not _lacking(name, flash))
+        return next(runs, None) if bfloat16 else None
+    if wanted in FLASH_ATTENTION and (lacking := _lacking(wanted, FLASH_ATTENTION[wanted])):
+        raise MissingError(lacking, hint='Install it, or set model.attention = "auto".')
     return wanted
+
+
+def _lacking(name: str, flash: FlashAttention) -> str | None:
+    """What flash attention of this generation needs and this machine has not; None if all is."""
+    if not torch.cuda.is_available() or not flash.is_installed():
+        return f"{name} needs a GPU and the package {flash.package}"
+    if torch.cuda.get_device_capability()[0] < flash.capability:
+        gpu = torch.cuda.get_device_name()
+        return f"{name} needs a GPU of compute capability {flash.capability}, unlike the {gpu}"
+    return None
 
 
 def choose_packing(wanted: Packing, language_model: PreTrainedModel) -> bool:

@@ -18,6 +18,7 @@ from parrot_core.machine import (
 from parrot_core.recipe import Recipe, StageRecipe, chosen_data
 from parrot_core.recipe.hardware import GPUS
 from parrot_core.training.estimate import Estimate, estimate_stage
+from parrot_core.training.kernels import FLASH_ATTENTION
 from parrot_core.training.vision import EFFICIENTNET_LITE0
 
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
@@ -49,8 +50,8 @@ def _packages(recipe: Recipe) -> Iterator[Finding]:
                 wanted["bitsandbytes"] = f"{section}.lora.quantisation"
         if stage.zero and (recipe.launch.processes != 1 or stage.offload != "none"):
             wanted["deepspeed"] = f"{section}.zero = {stage.zero}"
-    if recipe.model.attention == "flash_attention_2":
-        wanted["flash-attn"] = "model.attention"
+    if recipe.model.attention in FLASH_ATTENTION:
+        wanted[FLASH_ATTENTION[recipe.model.attention].package] = "model.attention"
     if recipe.logging.tensorboard:
         wanted["tensorboard"] = "logging.tensorboard"
     if recipe.logging.wandb:

@@ -30,7 +30,7 @@ def run(monkeypatch, capsys, tmp_path):
 
 def test_the_machine_is_described(run, monkeypatch):
     room = shutil.disk_usage(".")._replace(free=12_345_678_901)  # what others write moves it
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: room)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
     code, out, _ = run("doctor", "--json")
     found = {entry["about"]: entry for entry in json.loads(out)["machine"]}
     assert code == 0
