@@ -1,4 +1,7 @@
-"""Parity with the authors' code: a tiny checkpoint that it saved, and what it computed with it."""
+"""Parity with the authors' code: a tiny checkpoint that it saved, and what it computed with it.
+
+What computes is run on the processor, and on a GPU as well where there is one.
+"""
 
 import json
 import shutil
@@ -25,22 +28,34 @@ FEATURES, ROUTING, EXPERTS, LOGITS, LOSS, STEPS = 5e-5, 1e-5, 3e-4, 3e-4, 1e-5, 
 Loaded = tuple[ParrotForConditionalGeneration, ParrotProcessor]
 
 
-def load_released(folder: Path, **changes: object) -> Loaded:
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def device(request):
+    """Where models compute, in float32 as the fixtures were."""
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        yield request.param
+
+
+def load_released(folder: Path, *, device: str = "cpu", **changes: object) -> Loaded:
     """The checkpoint with some settings of its config.json changed."""
     copy = folder / "checkpoint"
     shutil.copytree(RELEASED / "model", copy)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, **changes}))
-    return load_parrot(copy, vision_encoder=RELEASED / "clip-vit-tiny")
+    model, processor = load_parrot(copy, vision_encoder=RELEASED / "clip-vit-tiny")
+    return model.to(device), processor
 
 
 @pytest.fixture(scope="module")
-def released() -> Loaded:
-    return load_parrot(RELEASED / "model")
+def released(device: str) -> Loaded:
+    model, processor = load_parrot(RELEASED / "model")
+    return model.to(device), processor
 
 
 @pytest.fixture
-def for_case(released: Loaded, tmp_path: Path):
+def for_case(released: Loaded, device: str, tmp_path: Path):
     """Loads the model of a case: the shared one, or one with the case's settings."""
 
     def load(name: str) -> ParrotForConditionalGeneration:
@@ -49,12 +64,18 @@ def for_case(released: Loaded, tmp_path: Path):
             for key, value in CASES[name]["config_overrides"].items()
             if not key.startswith("tokenizer_")
         }
-        return load_released(tmp_path, **changes)[0] if changes else released[0]
+        return load_released(tmp_path, device=device, **changes)[0] if changes else released[0]
 
     return load
 
 
-def tensors(name: str) -> dict[str, Tensor]:
+@pytest.fixture
+def tensors(device: str):
+    """Reads a case's tensors to where models compute."""
+    return lambda name: {key: value.to(device) for key, value in stored(name).items()}
+
+
+def stored(name: str) -> dict[str, Tensor]:
     """Inputs and outputs of a case; some take their inputs from another."""
     case = CASES[name]
     values = load_file(RELEASED / case["file"])
@@ -73,7 +94,8 @@ def expand(values: Tensor, ids: Tensor, filling: int, tokens: int) -> Tensor:
             expanded += [filling] * tokens if token == -200 else [value]
         rows.append(expanded)
     longest = max(len(row) for row in rows)
-    return torch.tensor([row + [row[-1]] * (longest - len(row)) for row in rows])
+    filled = [row + [row[-1]] * (longest - len(row)) for row in rows]
+    return torch.tensor(filled, device=values.device)
 
 
 def inputs_of(
@@ -119,7 +141,7 @@ def test_every_forward_case_of_the_manifest_is_run() -> None:
 
 
 @pytest.mark.parametrize("name", FORWARD_CASES)
-def test_forward_equals_the_authors_code(name: str, for_case, request) -> None:
+def test_forward_equals_the_authors_code(name: str, for_case, tensors, request) -> None:
     model, values = for_case(name), tensors(name)
     labelled = "in.labels" in values and name != "batch_no_labels"
     batch = inputs_of(model, values, labelled=labelled)
@@ -180,7 +202,9 @@ def roll_left(values: Tensor, mask: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "name", [name for name in FORWARD_CASES if "out.moe_output" in CASES[name]["tensors"]]
 )
-def test_each_step_to_the_visual_tokens_equals_the_authors_code(name: str, for_case) -> None:
+def test_each_step_to_the_visual_tokens_equals_the_authors_code(
+    name: str, for_case, tensors
+) -> None:
     model, values = for_case(name), tensors(name)
     labelled = "in.labels" in values and name != "batch_no_labels"
     batch = inputs_of(model, values, labelled=labelled)
@@ -208,7 +232,7 @@ def test_each_step_to_the_visual_tokens_equals_the_authors_code(name: str, for_c
 @pytest.mark.parametrize(
     "name", [name for name in FORWARD_CASES if "out.gate_input" in CASES[name]["tensors"]]
 )
-def test_the_router_reads_what_the_authors_router_reads(name: str, for_case) -> None:
+def test_the_router_reads_what_the_authors_router_reads(name: str, for_case, tensors) -> None:
     model, values = for_case(name), tensors(name)
     labelled = "in.labels" in values and name != "batch_no_labels"
     batch = inputs_of(model, values, labelled=labelled)
@@ -238,8 +262,8 @@ def weight(model: ParrotForConditionalGeneration, name: str, *, of_gradient: boo
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_gradients_equal_the_authors_code(training, tmp_path: Path) -> None:
-    model, _ = load_released(tmp_path)
+def test_gradients_equal_the_authors_code(training, device, tensors, tmp_path: Path) -> None:
+    model, _ = load_released(tmp_path, device=device)
     model.vision_encoder.requires_grad_(requires_grad=False)
     model.train(training)
     values = tensors("train_batch3")
@@ -258,10 +282,10 @@ def test_gradients_equal_the_authors_code(training, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_five_optimiser_steps_of_each_stage_follow_the_authors_code(
-    stage: int, tmp_path: Path
+    stage: int, device: str, tensors, tmp_path: Path
 ) -> None:
     expected = json.loads((RELEASED / "train_steps.json").read_text())[f"stage{stage}"]
-    model, _ = load_released(tmp_path, **expected["config_overrides"])
+    model, _ = load_released(tmp_path, device=device, **expected["config_overrides"])
     model.requires_grad_(requires_grad=False)
     for part in (
         [model.projector]
@@ -303,7 +327,7 @@ GENERATING = sorted(
 
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("name", GENERATING)
-def test_greedy_generation_equals_the_authors_code(name: str, cached, for_case) -> None:
+def test_greedy_generation_equals_the_authors_code(name: str, cached, for_case, tensors) -> None:
     case, values = CASES[name], tensors(name)
     if source := case.get("generation_inputs_from"):
         values = {**tensors(source), "out.generated_ids": values["out.generated_ids"]}
@@ -324,7 +348,7 @@ def test_greedy_generation_equals_the_authors_code(name: str, cached, for_case) 
         assert_near(torch.cat(output.logits), values["out.step_logits"], LOGITS)
 
 
-def test_the_answers_never_guide_even_without_labels(released: Loaded) -> None:
+def test_the_answers_never_guide_even_without_labels(released: Loaded, tensors) -> None:
     """The authors' router sees the answers when no labels are given; here the mask decides."""
     model, values = released[0], tensors("train_batch3")
     batch = inputs_of(model, values, labelled=True)
@@ -333,15 +357,15 @@ def test_the_answers_never_guide_even_without_labels(released: Loaded) -> None:
 
 
 def test_prompts_of_unequal_length_generate_in_a_batch_what_each_generates_alone(
-    released: Loaded,
+    released: Loaded, device: str, tensors
 ) -> None:
     """The authors' code generates wrongly here."""
     model, _ = released
     rows = [inputs_of(model, tensors(f"infer_single_{i}"), labelled=False) for i in range(3)]
     alone = [tensors(f"infer_single_{i}")["out.generated_ids"].tolist() for i in range(3)]
     longest = max(row["input_ids"].shape[1] for row in rows)
-    ids = torch.full((3, longest), 369)
-    mask = torch.zeros(3, longest, dtype=torch.long)
+    ids = torch.full((3, longest), 369, device=device)
+    mask = torch.zeros_like(ids)
     for number, row in enumerate(rows):
         length = row["input_ids"].shape[1]
         ids[number, -length:], mask[number, -length:] = row["input_ids"][0], 1
@@ -354,7 +378,7 @@ def test_prompts_of_unequal_length_generate_in_a_batch_what_each_generates_alone
 
 def test_images_are_prepared_as_the_authors_prepare_them(released: Loaded) -> None:
     _, processor = released
-    values = tensors("preprocess")
+    values = stored("preprocess")
     for number in range(3):
         image = Image.fromarray(values[f"in.image{number}"].numpy())
         prepared = processor.prepare_images([image])[0]
@@ -363,7 +387,7 @@ def test_images_are_prepared_as_the_authors_prepare_them(released: Loaded) -> No
 
 def test_without_padding_images_are_cropped_as_the_authors_crop_them(tmp_path: Path) -> None:
     _, processor = load_released(tmp_path, image_aspect_ratio="square")
-    values = tensors("preprocess")
+    values = stored("preprocess")
     image = Image.fromarray(values["in.image0"].numpy())
     assert_near(processor.prepare_images([image])[0], values["out.crop0"], 1e-5)
 
@@ -426,7 +450,9 @@ def test_a_second_image_reaches_the_language_model(released: Loaded) -> None:
     red, blue = (Image.new("RGB", (42, 42), colour) for colour in ("red", "blue"))
     messages = [{"role": "user", "content": "<image><image>\nWhat?"}]
     logits = [
-        model(**processor.encode_conversations([messages], images=[[red, second]])).logits[0, -1]
+        model(
+            **processor.encode_conversations([messages], images=[[red, second]]).to(model.device)
+        ).logits[0, -1]
         for second in (red, blue)
     ]
     assert (logits[0] - logits[1]).abs().max() > 1e-3
@@ -503,6 +529,6 @@ def test_a_setting_that_cannot_be_guessed_is_named(tmp_path: Path, key: str) -> 
 
 def test_an_image_token_in_ordinary_text_is_refused(released: Loaded) -> None:
     model, _ = released
-    ids = torch.tensor([[370, 77, model.config.image_token_id, 77]])
+    ids = torch.tensor([[370, 77, model.config.image_token_id, 77]], device=model.device)
     with pytest.raises(PlaceholderError, match="1 image placeholders in input_ids, but no images"):
         model(input_ids=ids)
