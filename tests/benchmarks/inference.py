@@ -4,10 +4,12 @@
 
 Each prompt is one image and 64 words. Prefill is the whole prompt, image encoding included, with
 logits of the last position only; decoding is greedy, with the cache. The quickest of the repeats
-counts.
+counts. With `--cache static` the library compiles the model's decoding on a GPU (CUDA graphs); with
+several kinds of attention or cache the same weights are measured with each.
 """
 
 import argparse
+import itertools
 import json
 import platform
 import resource
@@ -88,10 +90,11 @@ def quickest(work: Callable[[], object], *, device: torch.device, repeats: int) 
 
 @torch.no_grad()
 def measure(
-    model: ParrotForConditionalGeneration, size: int, *, new_tokens: int, repeats: int
+    model: ParrotForConditionalGeneration, size: int, *, cache: str, new_tokens: int, repeats: int
 ) -> dict[str, float]:
     """Tokens a second and peak memory of a batch of prompts."""
     device = model.device
+    cached = {} if cache == "dynamic" else {"cache_implementation": cache}
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     batch = make_batch(model, size)
@@ -102,7 +105,7 @@ def measure(
 
     def answer(tokens: int) -> Tensor:
         options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "eos_token_id": None}
-        return model.generate(**batch, **options, do_sample=False, pad_token_id=0)
+        return model.generate(**batch, **options, **cached, do_sample=False, pad_token_id=0)
 
     if not bool(prefill().isfinite().all()):
         raise SystemExit("the logits are not finite")
@@ -138,6 +141,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--attention", nargs="+", default=["sdpa"], help="as the library names it")
+    parser.add_argument("--cache", nargs="+", choices=("dynamic", "static"), default=["dynamic"])
     options = parser.parse_args()
     logging.set_verbosity_error()
     device = torch.device(options.device)
@@ -149,13 +154,16 @@ def main() -> None:
         "threads": None if on_gpu else torch.get_num_threads(),
         "shape": options.shape,
         "dtype": options.dtype,
-        "attention": model.language_model.config._attn_implementation,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "batches": {
-            size: measure(model, size, new_tokens=options.new_tokens, repeats=options.repeats)
-            for size in options.batch
-        },
+        "measured": [],
     }
+    for attention in options.attention:
+        model.set_attn_implementation(attention)
+        for cache, size in itertools.product(options.cache, options.batch):
+            counts = {"new_tokens": options.new_tokens, "repeats": options.repeats}
+            found = measure(model, size, cache=cache, **counts)
+            case = {"attention": attention, "cache": cache, "batch": size}
+            report["measured"].append(case | found)
     json.dump(report, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
