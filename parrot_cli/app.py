@@ -25,6 +25,7 @@ from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import MissingError, ParrotError, Stopped
 from parrot_core.languages import LANGUAGES_VARIABLE, add_languages
+from parrot_core.machine import is_full_gpu, room_on_gpu
 
 app = Program(
     name="parrot",
@@ -128,4 +129,10 @@ def main() -> None:
         code = MissingError.exit_code
     except typer.Abort:
         code = Stopped.exit_code
+    except RuntimeError as error:
+        if debug or not is_full_gpu(error):
+            raise
+        hint = "Free its memory, or give --device cpu or a smaller --batch-size."
+        print_error(f"{room_on_gpu()}, and this needs more", hint=hint)
+        code = MissingError.exit_code
     sys.exit(code)

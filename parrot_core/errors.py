@@ -27,6 +27,10 @@ class MissingError(ParrotError):
     exit_code = 3
 
 
+class GpuFullError(MissingError):
+    """A GPU whose memory does not suffice."""
+
+
 class Stopped(ParrotError):  # noqa: N818 - it was asked for
     """Work that was asked to stop, and has kept what was done (exit code 130)."""
 

@@ -4,13 +4,16 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import parrot_core
+from parrot_core.errors import GpuFullError
 
 Status = Literal["fine", "note", "missing"]
 
@@ -140,6 +143,38 @@ def free_bytes(folder: Path) -> int:
     """Returns the room on the disk of a folder, or of its nearest parent that is there."""
     there = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     return shutil.disk_usage(there).free
+
+
+def room_on_gpu() -> str:
+    """Returns how large the GPU's memory is and what of it is free, in words."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return f"the GPU has {total / 1e9:.0f} GB, {free / 1e9:.1f} of them free"
+
+
+@contextmanager
+def gpu_memory(hint: str) -> Iterator[None]:
+    """Says what to do where the memory of a GPU does not suffice.
+
+    Args:
+        hint: What would take less.
+
+    Raises:
+        GpuFullError: if what is done within asks for more memory than is free.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_full_gpu(error):
+            raise
+        raise GpuFullError(f"{room_on_gpu()}, and this needs more", hint=hint) from error
+
+
+def is_full_gpu(error: RuntimeError) -> bool:
+    """Whether it is torch's error of a GPU whose memory does not suffice."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def _look_at_gpus() -> list[Finding]:

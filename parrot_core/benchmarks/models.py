@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from parrot_core.benchmarks.base import ImageSource, Prompt, refuse_candidates
 from parrot_core.benchmarks.processors import has_chat_template, load_processor, put_questions
 from parrot_core.errors import MissingError, ParrotError, UsageError
+from parrot_core.machine import gpu_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _PARTS = ("*.safetensors", "*config.json", "tokenizer*.json", "*.jinja")
 _DECODERS = 4  # threads; Pillow decodes without Python's lock
+_FEWER = "Give a smaller --batch-size; what was answered is kept."
 
 AnswerBatch = Callable[[Sequence[str], Sequence[Sequence["Image"]]], Sequence[str]]
 """Words and pictures of each prompt of a batch; returns an answer for each."""
@@ -64,18 +66,22 @@ class LocalAnswerer:
         Raises:
             ImageError: with the question, if a picture cannot be decoded.
             UsageError: if likelihoods are asked of a model that has none to tell.
+            GpuFullError: if the GPU's memory is too small for the batch.
         """
         self.prepare(prompts)
         images = [self._ahead.pop(prompt.key).result() for prompt in prompts]
         texts = [prompt.text for prompt in prompts]
         if not any(prompt.candidates for prompt in prompts):
-            yield from self.answer_batch(texts, images)
+            with gpu_memory(_FEWER):
+                answers = self.answer_batch(texts, images)
+            yield from answers
             return
         if self.weigh_batch is None:
             refuse_candidates(prompts, name=self.identity["name"])
             return
         options = [list(prompt.candidates.values()) for prompt in prompts]
-        weighed = self.weigh_batch(texts, images, options)
+        with gpu_memory(_FEWER):
+            weighed = self.weigh_batch(texts, images, options)
         for prompt, weights in zip(prompts, weighed, strict=True):
             letters = list(prompt.candidates)
             yield letters[weights.index(max(weights))]
@@ -139,7 +145,8 @@ def load_transformers_model(
             f"cannot load the model {name}: {first}",
             hint="Name a folder or hub model that AutoModelForImageTextToText loads.",
         ) from error
-    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    with gpu_memory("Give another --device, or --device cpu."):
+        model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     return transformers_answerer(
         model,
         processor,

@@ -14,6 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria
 from transformers.generation.stopping_criteria import StoppingCriteriaList
 
 from parrot_core.generation.prompts import Prompt, put_together
+from parrot_core.machine import gpu_memory
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor
 
 Weights = tuple[float, ...]
@@ -179,11 +180,14 @@ def decode(
 
     Images are encoded and routed once, by the prompts alone; rows that ended early do not keep the
     others from going on, nor is a row's answer another for its company, beyond rounding.
+
+    Raises:
+        GpuFullError: if the GPU's memory is too small.
     """
     inputs = put_together(
         [row.prompt for row in rows], pad=processor.tokenizer.pad_token_id, device=model.device
     )
-    with torch.no_grad():
+    with torch.no_grad(), gpu_memory("Ask less at once, or load the model in 4 bits."):
         guidance_mask = inputs.pop("guidance_mask")
         pixel_values = inputs.pop("pixel_values", None)
         given = {}

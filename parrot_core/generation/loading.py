@@ -6,10 +6,13 @@ from typing import Any
 import torch
 
 from parrot_core.errors import MissingError, UsageError
+from parrot_core.machine import gpu_memory
 from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, load_parrot
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 """Precisions by name; `auto` is the checkpoint's."""
+
+_SMALLER = "Give --load-in-4bit or --dtype bfloat16, another --device, or --device cpu."
 
 
 def load_for_use(
@@ -25,6 +28,7 @@ def load_for_use(
 
     Raises:
         MissingError: if the folder holds no checkpoint, or the device or bitsandbytes is not there.
+        GpuFullError: if the GPU's memory is too small.
         UsageError: for another name of a precision or device.
     """
     if not (folder / "config.json").is_file():
@@ -39,17 +43,18 @@ def load_for_use(
         raise UsageError(f"unknown precision {dtype!r}", hint=f"Give one of {', '.join(DTYPES)}.")
     place = find_device(device)
     precision = dtype if dtype == "auto" else getattr(torch, dtype)
-    if four_bit:
-        return load_parrot(
-            folder,
-            dtype=precision,
-            device_map={"": place},
-            quantization_config=_four_bit_settings(precision),
-        )
-    model, processor = load_parrot(folder, dtype=precision)
-    model.to(place)  # type: ignore[arg-type]  # the library's decorator hides `self`
-    model.train(mode=False)
-    return model, processor
+    with gpu_memory(_SMALLER):
+        if four_bit:
+            return load_parrot(
+                folder,
+                dtype=precision,
+                device_map={"": place},
+                quantization_config=_four_bit_settings(precision),
+            )
+        model, processor = load_parrot(folder, dtype=precision)
+        model.to(place)  # type: ignore[arg-type]  # the library's decorator hides `self`
+        model.train(mode=False)
+        return model, processor
 
 
 def find_device(name: str | None) -> torch.device:

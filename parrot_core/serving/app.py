@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from parrot_core.data.remote_images import FetchLimits
-from parrot_core.errors import ParrotError
+from parrot_core.errors import GpuFullError, ParrotError
 from parrot_core.generation import Conversation
 from parrot_core.languages import LANGUAGES
 from parrot_core.serving.bodies import BodyLimit, read_body
@@ -310,6 +310,8 @@ def _as_error(error: Exception, settings: ServingSettings) -> tuple[int, dict[st
         status, code, param = error.status, error.code, error.param
     elif isinstance(error, BusyError):
         status, code = 503, "overloaded"
+    elif isinstance(error, GpuFullError):
+        status, code, message = 503, "gpu_full", error.problem
     elif isinstance(error, ParrotError):
         message = f"{error.problem}. {error.hint}" if error.hint else error.problem
     elif isinstance(error, TimeoutError):

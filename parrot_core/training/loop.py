@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from parrot_core.data.samples import Sample
-from parrot_core.errors import MissingError, Stopped, UsageError
+from parrot_core.errors import GpuFullError, Stopped, UsageError
+from parrot_core.machine import room_on_gpu
 from parrot_core.training.batches import (
     BatchPlan,
     Drawn,
@@ -70,7 +71,8 @@ def train(
     Raises:
         UsageError: if the loss stops being a number, the batch does not divide, or there is nothing
             to learn from.
-        MissingError: if a checkpoint cannot be saved, or the GPU's memory is too small.
+        MissingError: if a checkpoint cannot be saved.
+        GpuFullError: if the GPU's memory is too small.
         Stopped: if the process was asked to stop; the run is saved.
     """
     engine = engine or Engine()
@@ -152,18 +154,15 @@ def _order(samples: Any, schedule: Schedule) -> LengthGrouped:  # noqa: ANN401 -
     return LengthGrouped(lengths, batch_size=schedule.global_batch_size, seed=schedule.seed)
 
 
-def _too_little_memory(plan: BatchPlan) -> MissingError:
-    free, total = torch.cuda.mem_get_info()
+def _too_little_memory(plan: BatchPlan) -> GpuFullError:
     peak = torch.cuda.max_memory_allocated()
-    gigabytes = 1e9
     smaller = (
         f"device_batch_size = {plan.per_device // 2} (it is {plan.per_device}), "
         if plan.per_device > 1
         else ""
     )
-    return MissingError(
-        f"the GPU has {total / gigabytes:.0f} GB, {free / gigabytes:.1f} of them free, and the "
-        f"step wanted more than {peak / gigabytes:.1f}",
+    return GpuFullError(
+        f"{room_on_gpu()}, and the step wanted more than {peak / 1e9:.1f}",
         hint=f"Set {smaller}gradient_checkpointing = true, zero = 3, or offload; "
         "parrot train --estimate says what each needs.",
     )

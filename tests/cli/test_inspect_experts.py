@@ -11,6 +11,7 @@ from PIL import Image
 from parrot_cli.app import main
 from parrot_cli.inspect_experts import display
 from parrot_core.inspection import built_in_conversations
+from parrot_core.model import ParrotForConditionalGeneration
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +260,18 @@ def test_a_mistake_is_one_line_and_a_hint(inspect_experts, arguments, problem, c
     assert lines[1].startswith("hint: ")
     assert len(lines) == 2
     assert found == code
+
+
+def test_a_full_gpu_is_said(inspect_experts, samples, monkeypatch):
+    def fill(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(ParrotForConditionalGeneration, "encode_images", fill)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    code, _, err = inspect_experts("--data", samples)
+    assert code == 3
+    assert "the GPU has 24 GB, 0.0 of them free, and this needs more" in err
+    assert "--device cpu" in err
 
 
 def test_a_folder_that_cannot_be_written_is_said(inspect_experts, tmp_path):

@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from parrot_cli.app import main
 from parrot_cli.chat import session as session_module
@@ -66,6 +67,25 @@ def test_a_question_that_fails_loses_no_earlier_answer(run):
     assert result.code == 2
     assert "the model takes 512" in result.err
     assert json.loads(result.out) == [json.loads(run(*asked, "--json").out)]
+
+
+def test_a_full_gpu_costs_one_answer_and_no_conversation(run, parrot, monkeypatch):
+    generate, asked = type(parrot[0]).generate, []
+
+    def fill(self, **inputs):
+        asked.append(inputs)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(self, **inputs)
+
+    monkeypatch.setattr(type(parrot[0]), "generate", fill)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    result = run("--max-tokens", "3", stdin="What?\nSure?\n")
+    assert result.code == 0
+    assert "the GPU has 24 GB, 0.0 of them free, and this needs more" in result.err
+    assert "Traceback" not in result.err
+    assert len(asked) == 2
+    assert result.out.strip()
 
 
 def test_without_a_picture_there_is_no_routing(run):

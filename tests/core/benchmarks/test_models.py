@@ -22,10 +22,10 @@ from transformers import (
 
 from parrot_core.benchmarks import run
 from parrot_core.benchmarks.base import Prompt
-from parrot_core.benchmarks.models import load_transformers_model, weights_digest
+from parrot_core.benchmarks.models import LocalAnswerer, load_transformers_model, weights_digest
 from parrot_core.benchmarks.processors import without_videos
 from parrot_core.data.images import open_image
-from parrot_core.errors import MissingError, UsageError
+from parrot_core.errors import GpuFullError, MissingError, UsageError
 from tests.conftest import byte_tokenizer, tiny_parrot
 from tests.core.benchmarks.test_tables import encoded, picture, write
 
@@ -240,6 +240,19 @@ def test_a_model_that_tells_no_likelihoods_refuses_candidates(folder):
     asked = [replace(prompt, candidates={"A": "cat", "B": "dog"}) for prompt in prompts()]
     with pytest.raises(UsageError, match="how likely"):
         list(answerer.answer(asked))
+
+
+def test_a_batch_that_the_gpu_does_not_hold_is_said(monkeypatch):
+    def fill(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    model = LocalAnswerer(identity={}, batch_size=8, answer_batch=fill, weigh_batch=fill)
+    for candidates in ({}, {"A": "cat"}):
+        prompt = Prompt(key="t/1", language="en", text="What?", candidates=candidates)
+        with pytest.raises(GpuFullError, match="24 GB") as caught:
+            list(model.answer([prompt]))
+        assert "--batch-size" in caught.value.hint
 
 
 def test_a_prompt_without_a_picture_is_answered(folder):

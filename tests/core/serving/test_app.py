@@ -7,6 +7,7 @@ import time
 
 import openai
 import pytest
+import torch
 
 from parrot_core.data.remote_images import FetchLimits
 from parrot_core.generation import answer, ask
@@ -300,6 +301,21 @@ def test_a_failing_model_is_an_error_of_the_server_and_the_next_request_is_answe
         assert "0x1234" not in str(document)
         monkeypatch.setattr(kind, "generate", generate)
         assert chat(server, "Hi", max_tokens=1)[0] == 200
+
+
+def test_a_full_gpu_is_told_and_the_next_request_is_answered(parrot, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    with running(parrot) as server, monkeypatch.context() as patch:
+        patch.setattr(type(parrot[0]), "generate", _no_memory)
+        status, document = chat(server, "Hi")
+        assert (status, document["error"]["code"]) == (503, "gpu_full")
+        assert "24 GB, 0.0 of them free" in document["error"]["message"]
+        patch.undo()
+        assert chat(server, "Hi", max_tokens=1)[0] == 200
+
+
+def _no_memory(*_, **__):
+    raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_pictures_are_fetched_where_private_addresses_are_allowed(parrot, tiny, picture_server):

@@ -1,0 +1,31 @@
+"""A GPU whose memory does not suffice is said so, with what would take less."""
+
+import pytest
+import torch
+
+from parrot_core.errors import GpuFullError
+from parrot_core.machine import gpu_memory
+
+
+@pytest.fixture
+def small_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (300_000_000, 24_000_000_000))
+
+
+def test_a_full_gpu_is_an_error_with_a_hint(small_gpu):
+    with pytest.raises(GpuFullError, match=r"the GPU has 24 GB, 0\.3 of them free") as caught:  # noqa: SIM117
+        with gpu_memory("Take less."):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    assert caught.value.hint == "Take less."
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="shapes"), gpu_memory("Take less."):
+        raise RuntimeError("shapes differ")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_real_gpu_says_so():
+    with pytest.raises(GpuFullError, match=r"the GPU has \d+ GB"), gpu_memory("Take less."):
+        torch.empty(1 << 44, device="cuda")
