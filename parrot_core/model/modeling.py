@@ -40,6 +40,7 @@ from parrot_core.model.inputs import (
     samples_of_images,
 )
 from parrot_core.model.outputs import ParrotImageFeatures, ParrotOutput
+from parrot_core.model.packing import is_flash_attention
 from parrot_core.model.packing import pack as pack_samples
 from parrot_core.model.parts import build_experts, build_projector, initialise
 from parrot_core.model.sources import check_safetensors
@@ -318,8 +319,11 @@ class ParrotForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if pack:
             if mask is None or inputs_embeds is None or not only_supervised:
                 raise ValueError("packing is for training, with labels and without logits_to_keep")
-            inputs_embeds, position_ids, kept = pack_samples(inputs_embeds, attention_mask)
-            mask, attention_mask, use_cache = mask[kept].unsqueeze(0), None, False
+            packed = pack_samples(inputs_embeds, attention_mask)
+            inputs_embeds, position_ids = packed.embeddings, packed.positions
+            mask, attention_mask, use_cache = mask[packed.kept].unsqueeze(0), None, False
+            if is_flash_attention(self.language_model.config):
+                kwargs |= packed.bounds()
         if logits_to_keep is None:
             logits_to_keep = mask if mask is not None and only_supervised else 0
         with self._only_read(logits_to_keep, inputs_embeds, kwargs):

@@ -17,6 +17,7 @@ from transformers.utils.import_utils import (
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.model import ParrotForConditionalGeneration
 from parrot_core.model.backbones import language_model_row
+from parrot_core.model.packing import is_flash_attention
 from parrot_core.recipe import Packing
 
 logger = logging.getLogger(__name__)
@@ -104,8 +105,7 @@ def choose_packing(wanted: Packing, language_model: PreTrainedModel) -> bool:
                 hint='Set packing = "off": batches are padded then.',
             )
         return False
-    flash = (config._attn_implementation or "").startswith("flash_attention")
-    return wanted == "on" or (wanted == "auto" and flash)
+    return wanted == "on" or (wanted == "auto" and is_flash_attention(config))
 
 
 def use_fused_kernels(model: ParrotForConditionalGeneration) -> bool:

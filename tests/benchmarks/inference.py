@@ -118,7 +118,10 @@ def measure(
         "prefill_seconds": round(prefilling, 4),
         "prefill_tokens_per_second": round(size * length / prefilling, 1),
         "decoded_tokens": size * (new_tokens - 1),
-        "decode_tokens_per_second": round(size * (new_tokens - 1) / decoding, 1),
+        # A tiny model may take no longer for a short answer than for a prompt alone.
+        "decode_tokens_per_second": (
+            round(size * (new_tokens - 1) / decoding, 1) if decoding > 0 else None
+        ),
         "peak_memory_gib": round(peak_memory(device) / 2**30, 2),
     }
 

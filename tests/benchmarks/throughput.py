@@ -189,6 +189,7 @@ def measure(folder: Path, kind: str, overrides: list[str]) -> dict[str, Any]:
         "peak_from": peak_from,
         "gpu_gb": round(torch.cuda.max_memory_allocated() / 1e9, 2) if cuda else None,
         "gpu_gb_estimated": round(plan.memory().gpu / 1e9, 2),
+        "attention": recipe.model.attention,
         "packing": settings.packing,
         "torch": torch.__version__,
         "device": device,

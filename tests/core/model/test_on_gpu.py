@@ -147,6 +147,7 @@ def installed_flash_attention() -> list[str]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore")  # the kernels' compiler's own
 @pytest.mark.parametrize("name", FLASH_ATTENTION)
 def test_flash_attention_computes_the_same(tiny, prompts, answered, name) -> None:
     """Padded, packed and with a cache; in bfloat16, compared by what SDPA differs from float32."""

@@ -94,6 +94,9 @@ def test_flash_attention_is_told_where_samples_begin(tiny, batch, monkeypatch):
         lambda *_: (functions, options),
     )
     model.language_model.config._attn_implementation_internal = "flash_attention_2"
+    monkeypatch.setattr(
+        modeling_flash_attention_utils, "_prepare_from_posids", None
+    )  # it is told, and need not find out in every layer
     packed = learn(model, batch, pack=True)
     torch.testing.assert_close(packed[:3], padded[:3])
     torch.testing.assert_close(packed[3], padded[3], rtol=1e-4, atol=1e-5)
