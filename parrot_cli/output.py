@@ -135,6 +135,10 @@ def quieten_libraries() -> None:
     logging.getLogger("accelerate.accelerator").addFilter(
         lambda record: "Gradient accumulation steps mismatch" not in record.getMessage()
     )
+    # Flash attention is chosen before the model goes to the GPU, as it will.
+    logging.getLogger("transformers.modeling_utils").addFilter(
+        lambda record: "with a model not initialized on GPU" not in record.getMessage()
+    )
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # it would look, and tell
 
