@@ -1,6 +1,7 @@
 """Faster kernels of other packages, where they are installed and the device runs them."""
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -52,8 +53,9 @@ FLASH_ATTENTION = {
 }
 """By the library's names; `auto` takes the first that is installed and that the GPU runs."""
 
-_LIGER = {"fused_linear_cross_entropy": False, "cross_entropy": False}
-"""The loss is Parrot's: it meets the head at supervised positions only."""
+_LIGER = {"fused_linear_cross_entropy": False, "cross_entropy": False, "rope": False}
+"""The loss is Parrot's: it meets the head at supervised positions only. Rotary embeddings are a
+function that all models of a family look up, on whatever device they are."""
 
 
 def choose_attention(wanted: str, *, bfloat16: bool) -> str | None:
@@ -119,7 +121,14 @@ def use_fused_kernels(model: ParrotForConditionalGeneration) -> bool:
         return False
     from transformers.integrations.liger import apply_liger_kernel
 
+    # Liger also replaces what models are made of, where its kernels run on a GPU and nothing else:
+    # a model made later, or one made of shapes to estimate memory, is to be the library's own.
+    family = vars(sys.modules[type(model.language_model).__module__])
+    before = dict(family)
     apply: Any = apply_liger_kernel
-    apply(model.language_model, _LIGER)
+    try:
+        apply(model.language_model, _LIGER)
+    finally:
+        family.update(before)
     logger.info("the language model computes with Liger's kernels")
     return True

@@ -183,7 +183,7 @@ def test_flash_attention_computes_the_same(tiny, prompts, answered, name) -> Non
         assert (grads[name][key] - expected).norm() <= allowed, key
 
 
-def test_ligers_kernels_compute_the_same(tiny, answered) -> None:
+def test_ligers_kernels_compute_the_same_and_in_no_other_model(tiny, prompts, answered) -> None:
     pytest.importorskip("liger_kernel")
     there = answered.to("cuda")
     found = []
@@ -193,6 +193,7 @@ def test_ligers_kernels_compute_the_same(tiny, answered) -> None:
         loss = model(**there).loss
         loss.backward()
         found.append((loss.detach(), gradients(model)))
+    assert tiny.parrot()[0](**prompts).logits.isfinite().all()  # on the processor
     torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-4, atol=1e-4)
     for name, expected in found[0][1].items():
         torch.testing.assert_close(found[1][1][name], expected, rtol=1e-2, atol=1e-3, msg=name)

@@ -5,10 +5,14 @@ import typing
 
 import pytest
 import torch
+from transformers.integrations import liger
+from transformers.models.qwen2 import modeling_qwen2
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from parrot_core.errors import MissingError, UsageError
 from parrot_core.model.backbones import LANGUAGE_MODELS, LanguageModel
 from parrot_core.recipe.schema import ModelRecipe
+from parrot_core.training import kernels
 from parrot_core.training.kernels import (
     FLASH_ATTENTION,
     choose_attention,
@@ -84,6 +88,29 @@ def test_packing_is_refused_where_samples_would_run_into_each_other(tiny, monkey
     assert not choose_packing("auto", model)
     with pytest.raises(UsageError, match="packed samples run into each other in a qwen2"):
         choose_packing("on", model)
+
+
+def test_fused_kernels_stay_with_the_model_that_they_were_given_to(tiny, monkeypatch):
+    """As Liger's do, the kernels replace what all models of the family are made of."""
+    model, _ = tiny.parrot()
+
+    class FusedNorm(torch.nn.Module):
+        pass
+
+    def fuse(language_model, settings):
+        assert settings["rope"] is False
+        monkeypatch.setattr(modeling_qwen2, "Qwen2RMSNorm", FusedNorm)
+        language_model.model.norm.forward = lambda states: states
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(kernels, "find_spec", lambda _: True)
+    monkeypatch.setattr(liger, "apply_liger_kernel", fuse)
+    assert use_fused_kernels(model)
+    states = torch.randn(1, 2, 32)
+    assert model.language_model.model.norm(states) is states
+    another = tiny.language_model()
+    assert type(another.model.norm) is Qwen2RMSNorm
+    assert another.model.norm(states) is not states
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
