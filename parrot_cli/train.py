@@ -195,7 +195,14 @@ def _processes(recipe: "Recipe", asked: int | None) -> int:
             hint=f"On every node: torchrun --nnodes {recipe.launch.nodes} --nproc-per-node GPUS "
             "--rdzv-backend c10d --rdzv-endpoint HOST:PORT -m parrot_cli train …; or srun.",
         )
-    return asked or recipe.launch.processes or max(1, torch.cuda.device_count())
+    gpus = torch.cuda.device_count()
+    count = asked or recipe.launch.processes or max(1, gpus)
+    if 0 < gpus < count:
+        raise UsageError(
+            f"{count} processes want a GPU each, and this machine has {gpus}",
+            hint=f"Give --processes {gpus}, or start the run where there are {count}.",
+        )
+    return count
 
 
 def _check_batch(recipe: "Recipe", stage: str, processes: int) -> None:

@@ -1,5 +1,6 @@
 """Tiny random models of the real families, and a tokenizer that needs no download."""
 
+import os
 from types import SimpleNamespace
 
 import hypothesis
@@ -24,6 +25,41 @@ from tests.picture_server import serve_pictures
 # A busy machine is no fault of the program's: how long an example takes is not tested.
 hypothesis.settings.register_profile("parrot", deadline=None)
 hypothesis.settings.load_profile("parrot")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--gpu", action="store_true", help="Test, on a GPU, what can be tested there, and no more."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--gpu"):
+        # The same is tested on every machine, in the processes that tests start, too.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif not torch.cuda.is_available():
+        raise pytest.UsageError("--gpu was given, and torch finds no GPU")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--gpu` only tests marked so and those of a `device`, else all but the marked ones."""
+
+    def is_wanted(item: pytest.Item) -> bool:
+        marked = item.get_closest_marker("gpu") is not None
+        if config.getoption("--gpu"):
+            return marked or "device" in getattr(item, "fixturenames", ())
+        return not marked
+
+    left_out = [item for item in items if not is_wanted(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if is_wanted(item)]
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """Where models compute: on the processor, or with `--gpu` on a GPU."""
+    return "cuda" if request.config.getoption("--gpu") else "cpu"
+
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"

@@ -13,6 +13,7 @@ from parrot_core.data.emoji.materials import STYLES, Annotation, CatalogueEntry,
 from parrot_core.data.emoji.sources import SOURCES
 
 ROOT = Path(__file__).parents[2]
+_PATHS = filter(None, [os.environ.get("PYTHONPATH")])
 _CONCEPTS = 210  # the default benchmark asks about 200
 _DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M1 1h{}v3z"/></svg>'
 
@@ -21,8 +22,9 @@ _DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M
 def start_parrot():
     """Starts `parrot` with some arguments, and what it prints in pipes."""
 
-    def start(*arguments, launcher=("-m", "parrot_cli")):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    def start(*arguments, launcher=("-m", "parrot_cli"), **environment):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *_PATHS])
         return subprocess.Popen(
             [sys.executable, *launcher, *map(str, arguments)],
             cwd=ROOT,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import parrot_core
 from parrot_cli import app
@@ -255,6 +256,14 @@ def test_an_output_that_cannot_be_written_is_missing(run, recipe):
     code, out, err = run("train", "--stage", "1", "--recipe", recipe, "--output", "file/run")
     assert_is_one_error(err, problem="cannot write to file/run")
     assert (code, out) == (3, "")
+
+
+def test_more_processes_than_gpus_are_refused_before_any_is_started(run, recipe, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    said = ("train", "--stage", "1", "--recipe", recipe, "--set", "stage1.global_batch_size=2")
+    code, _, err = run(*said, "--processes", "2")
+    assert_is_one_error(err, problem="2 processes want a GPU each, and this machine has 1")
+    assert code == 2
 
 
 def test_stage_2_without_stage_1_is_missing(run, recipe):

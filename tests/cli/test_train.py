@@ -102,6 +102,44 @@ def test_stage_1_by_two_processes_of_torchrun_follows_the_curve_of_one(
     assert apart(alone / "stage1", together) < 1e-4
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("zero", [0, 2])
+def test_a_gpu_follows_the_processors_curve(folder, parrot_program, zero):
+    """In float32, and with the optimiser's states in main memory under DeepSpeed."""
+    for place, hidden in (("processor", {"CUDA_VISIBLE_DEVICES": ""}), ("gpu", {})):
+        for stage in (1, 2):
+            extra = ["--set", f"stage{stage}.precision=float32"]
+            if zero and place == "gpu" and stage == 2:
+                extra += ["--set", "stage2.zero=2", "--set", "stage2.offload=optimizer"]
+            said = command(folder, stage, f"{place}{zero}", *extra)
+            code, _, stderr = parrot_program(*said, **hidden)
+            assert code == 0, stderr
+    for stage in (1, 2):
+        one, other = (folder / f"{place}{zero}" / f"stage{stage}" for place in ("processor", "gpu"))
+        assert losses(other) == pytest.approx(losses(one), rel=1e-2)
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_in_bfloat16_and_resumes(folder, start_parrot, parrot_program):
+    """With flash attention and Liger's kernels where they are installed."""
+    code, _, stderr = parrot_program(*command(folder, 1, "bfloat16"))
+    assert code == 0, stderr
+    extra = ["--init-from", folder / "bfloat16" / "stage1", "--set", "stage2.precision=bfloat16"]
+    extra += ["--set", "stage2.steps=200"]
+    code, _, stderr = parrot_program(*command(folder, 2, "bfloat16", *extra))
+    assert code == 0, stderr
+    stopped = folder / "bfloat16-stopped" / "stage2"
+    process = start_parrot(*command(folder, 2, "bfloat16-stopped", *extra))
+    wait_for(lambda: (stopped / "log.jsonl").is_file() and len(read_log(stopped)) > 3, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=300)
+    assert process.returncode == 130
+    code, _, stderr = parrot_program(*command(folder, 2, "bfloat16-stopped", *extra), "--resume")
+    assert code == 0, stderr
+    assert "resumes at step" in stderr
+    assert losses(stopped) == pytest.approx(losses(folder / "bfloat16" / "stage2"), rel=5e-2)
+
+
 def test_stage_2_by_two_processes_stopped_and_resumed_follows_the_curve_of_one(
     folder, alone, start_parrot, parrot_program
 ):

@@ -25,7 +25,7 @@ def test_other_errors_pass():
         raise RuntimeError("shapes differ")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_real_gpu_says_so():
     with pytest.raises(GpuFullError, match=r"the GPU has \d+ GB"), gpu_memory("Take less."):
         torch.empty(1 << 44, device="cuda")

@@ -1,6 +1,6 @@
 """The model on a GPU: what the processor computes, and what only a GPU has.
 
-Parity with the authors' code on a GPU is in `test_released.py`.
+`pytest --gpu` runs this, and parity with the authors' code (`test_released.py`) there, too.
 """
 
 import pytest
@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
 from parrot_core.training.kernels import FLASH_ATTENTION, choose_attention, use_fused_kernels
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = pytest.mark.gpu
 
 GREEDY = {"max_new_tokens": 12, "do_sample": False, "eos_token_id": None}
 ASKED = [("Bu ne?", 1), ("Что это такое, и какого оно цвета?", 0), ("Hangisi?", 3)]

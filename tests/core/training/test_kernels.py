@@ -113,7 +113,6 @@ def test_fused_kernels_stay_with_the_model_that_they_were_given_to(tiny, monkeyp
     assert another.model.norm(states) is not states
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_there_is_neither_flash_attention_nor_liger(tiny):
     assert choose_attention("auto", bfloat16=True) is None
     for name in FLASH_ATTENTION:
