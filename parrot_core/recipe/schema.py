@@ -111,7 +111,7 @@ class ModelRecipe:
     attention: Literal[
         "auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4"
     ] = "auto"
-    """Implementation of attention; `auto` takes flash attention where it is installed."""
+    """Implementation of attention; `auto` takes flash attention 2 or 3 where it is installed."""
     experts: ExpertsRecipe = field(default_factory=ExpertsRecipe)
 
 

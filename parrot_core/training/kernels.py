@@ -33,11 +33,13 @@ class FlashAttention:
         is_installed: Whether they are there.
         capability: CUDA's compute capability of the oldest GPUs that it is made for: 8 are
             Ampere's, 9 Hopper's.
+        released: Whether more than betas of it have been published; `auto` takes no beta.
     """
 
     package: str
     is_installed: Callable[[], bool]
     capability: int
+    released: bool = True
 
 
 FLASH_ATTENTION = {
@@ -48,10 +50,13 @@ FLASH_ATTENTION = {
         package="flash-attn-3", is_installed=is_flash_attn_3_available, capability=9
     ),
     "flash_attention_4": FlashAttention(
-        package="flash-attn-4", is_installed=is_flash_attn_4_available, capability=9
+        package="flash-attn-4",
+        is_installed=is_flash_attn_4_available,
+        capability=9,
+        released=False,
     ),
 }
-"""By the library's names; `auto` takes the first that is installed and that the GPU runs."""
+"""By the library's names; `auto` takes the first released that is installed and the GPU runs."""
 
 _LIGER = {"fused_linear_cross_entropy": False, "cross_entropy": False, "rope": False}
 """The loss is Parrot's: it meets the head at supervised positions only. Rotary embeddings are a
@@ -69,7 +74,8 @@ def choose_attention(wanted: str, *, bfloat16: bool) -> str | None:
         MissingError: if flash attention is asked for and is not installed, or needs another GPU.
     """
     if wanted == "auto":
-        runs = (name for name, flash in FLASH_ATTENTION.items() if not _lacking(name, flash))
+        released = ((name, flash) for name, flash in FLASH_ATTENTION.items() if flash.released)
+        runs = (name for name, flash in released if not _lacking(name, flash))
         return next(runs, None) if bfloat16 else None
     if wanted in FLASH_ATTENTION and (lacking := _lacking(wanted, FLASH_ATTENTION[wanted])):
         raise MissingError(lacking, hint='Install it, or set model.attention = "auto".')
