@@ -53,13 +53,18 @@ def wide_parrot(tiny):
     return tiny.parrot(language_model=tiny.language_model(**sizes))[0]
 
 
+def on_gpu(batch):
+    """A copy of a batch there; the library's own `to` moves the batch itself."""
+    return {name: tensor.cuda() for name, tensor in batch.items()}
+
+
 def gradients(model):
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
 def test_a_gpu_computes_and_generates_what_the_processor_does(parrot, tiny, prompts) -> None:
     model = tiny.parrot()[0].cuda()
-    there = prompts.to("cuda")
+    there = on_gpu(prompts)
     torch.testing.assert_close(
         model(**there).logits.cpu(), parrot[0](**prompts).logits, rtol=1e-4, atol=1e-4
     )
@@ -71,7 +76,7 @@ def test_the_gradients_are_the_processors(tiny, answered) -> None:
     found = []
     for device in ("cpu", "cuda"):
         model = tiny.parrot()[0].to(device).train()
-        model(**answered.to(device)).loss.backward()
+        model(**(on_gpu(answered) if device == "cuda" else answered)).loss.backward()
         found.append({name: grad.cpu() for name, grad in gradients(model).items()})
     assert found[0].keys() == found[1].keys()
     for name, expected in found[0].items():
@@ -81,9 +86,9 @@ def test_the_gradients_are_the_processors(tiny, answered) -> None:
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_a_static_cache_is_compiled_and_generates_the_same(tiny, prompts) -> None:
     """With such a cache the library compiles the model into CUDA graphs by itself."""
-    model, there = tiny.parrot()[0].cuda(), prompts.to("cuda")
+    model, there = tiny.parrot()[0].cuda(), on_gpu(prompts)
     expected = model.generate(**there, **GREEDY)
-    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     found = model.generate(**there, **GREEDY, cache_implementation="static")
     assert torch.equal(found, expected)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 1
@@ -91,7 +96,7 @@ def test_a_static_cache_is_compiled_and_generates_the_same(tiny, prompts) -> Non
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_compiled_model_learns_the_same(tiny, answered) -> None:
-    there = answered.to("cuda")
+    there = on_gpu(answered)
     found = []
     for compiled in (False, True):
         model = tiny.parrot()[0].cuda().train()
@@ -104,7 +109,7 @@ def test_a_compiled_model_learns_the_same(tiny, answered) -> None:
         torch.testing.assert_close(found[1][1][name], expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("memory", ["100KB", "150KB"])
+@pytest.mark.parametrize("memory", ["120KB", "200KB"])
 def test_it_answers_with_parts_of_it_in_main_memory(parrot, prompts, tmp_path, memory) -> None:
     for part in parrot:
         part.save_pretrained(tmp_path)
@@ -112,7 +117,7 @@ def test_it_answers_with_parts_of_it_in_main_memory(parrot, prompts, tmp_path, m
         tmp_path, device_map="auto", max_memory={0: memory, "cpu": "1GB"}
     )
     assert set(model.hf_device_map.values()) == {0, "cpu"}
-    found = model.generate(**prompts.to("cuda"), **GREEDY)
+    found = model.generate(**on_gpu(prompts), **GREEDY)
     assert found.cpu().tolist() == parrot[0].generate(**prompts, **GREEDY).tolist()
 
 
@@ -128,12 +133,12 @@ def test_it_learns_and_answers_in_few_bits(tiny, prompts, answered, bits, tmp_pa
     model = AutoModelForImageTextToText.from_pretrained(
         tmp_path, quantization_config=few, device_map={"": 0}
     )
-    there = prompts.to("cuda")
+    there = on_gpu(prompts)
     apart = (model(**there).logits.float() - whole(**there).logits).norm()
     assert 0 < apart / whole(**there).logits.norm() < (0.5 if bits == 4 else 0.1)
     assert model.generate(**there, **GREEDY).shape[1] == there["input_ids"].shape[1] + 12
     model.language_model.requires_grad_(requires_grad=False)
-    model.train()(**answered.to("cuda")).loss.backward()
+    model.train()(**on_gpu(answered)).loss.backward()
     assert model.experts.router.grad.isfinite().all()
 
 
@@ -154,7 +159,7 @@ def test_flash_attention_computes_the_same(tiny, prompts, answered, name) -> Non
     if name not in installed_flash_attention():
         pytest.skip(f"needs {FLASH_ATTENTION[name].package}")
     exact = wide_parrot(tiny).cuda()
-    there, learnt = prompts.to("cuda"), answered.to("cuda")
+    there, learnt = on_gpu(prompts), on_gpu(answered)
     kept = there["attention_mask"].bool()
     logits, losses, grads = {}, {}, {}
     for kind in ("float32", "sdpa", name):
@@ -184,7 +189,7 @@ def test_flash_attention_computes_the_same(tiny, prompts, answered, name) -> Non
 
 def test_ligers_kernels_compute_the_same_and_in_no_other_model(tiny, prompts, answered) -> None:
     pytest.importorskip("liger_kernel")
-    there = answered.to("cuda")
+    there = on_gpu(answered)
     found = []
     for fused in (False, True):
         model = tiny.parrot()[0].cuda().train()
