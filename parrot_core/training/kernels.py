@@ -71,12 +71,18 @@ def choose_attention(wanted: str, *, bfloat16: bool) -> str | None:
         bfloat16: Whether it computes in bfloat16; flash attention knows no float32.
 
     Raises:
+        UsageError: if flash attention is asked for, and not bfloat16.
         MissingError: if flash attention is asked for and is not installed, or needs another GPU.
     """
     if wanted == "auto":
         released = ((name, flash) for name, flash in FLASH_ATTENTION.items() if flash.released)
         runs = (name for name, flash in released if not _lacking(name, flash))
         return next(runs, None) if bfloat16 else None
+    if wanted in FLASH_ATTENTION and not bfloat16:
+        raise UsageError(
+            f"{wanted} computes in bfloat16, and the stage's precision is float32",
+            hint='Set its precision = "bfloat16", or model.attention = "auto".',
+        )
     if wanted in FLASH_ATTENTION and (lacking := _lacking(wanted, FLASH_ATTENTION[wanted])):
         raise MissingError(lacking, hint='Install it, or set model.attention = "auto".')
     return wanted

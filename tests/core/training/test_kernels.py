@@ -66,6 +66,13 @@ def test_auto_takes_the_older_of_two_and_passes_by_what_the_gpu_does_not_run(mac
     assert choose_attention("auto", bfloat16=True) is None
 
 
+@pytest.mark.parametrize("name", FLASH_ATTENTION)
+def test_flash_attention_in_float32_is_refused(name, machine):
+    machine(9, name)
+    with pytest.raises(UsageError, match="computes in bfloat16"):
+        choose_attention(name, bfloat16=False)
+
+
 def test_flash_attention_that_the_gpu_does_not_run_is_refused_with_the_reason(machine):
     machine(8, "flash_attention_3")
     with pytest.raises(MissingError, match="needs a GPU of compute capability 9, unlike the Old"):
