@@ -116,15 +116,15 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
         if world.is_first and stage == 2:  # stage 1 is English in the paper, too
             warn_of_missing_languages(recipe.languages, samples.languages())
         torch.manual_seed(recipe.seed)
+        attention = choose_attention(
+            recipe.model.attention, bfloat16=settings.precision == "bfloat16"
+        )
         quantised = quantised_loading(settings.lora)
         if stage == 1:
             model, processor = join(recipe, source)
         else:
             sharded = sharding_of(recipe, settings, engine, world) if engine.zero == 3 else None
             model, processor = go_on(recipe, source, sharded=sharded, quantised=quantised)
-        attention = choose_attention(
-            recipe.model.attention, bfloat16=settings.precision == "bfloat16"
-        )
         if attention is not None:
             model.language_model.set_attn_implementation(attention)
         packing = choose_packing(settings.packing, model.language_model)
