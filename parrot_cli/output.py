@@ -66,6 +66,8 @@ def _widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:
     least = words
     if sum(words) > room:
         least, most = [1] * len(words), words
+        if words[0] <= room // 2:  # the first column has the names, which are to be copied
+            least[0] = words[0]
 
     def at(level: int) -> list[int]:
         return [max(low, min(level, high)) for low, high in zip(least, most, strict=True)]

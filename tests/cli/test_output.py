@@ -43,6 +43,9 @@ def test_words_of_a_table_are_whole_where_the_terminal_has_room_for_them(monkeyp
     assert name in "\n".join(lines)
     assert " ".join(line[36:].split("   ")[0].strip() for line in lines[3:]).split() == long.split()
     assert max(map(len, drawn(30, [(name, long, name)]))) <= 30  # cut, but every sign is there
+    tight = drawn(80, [(name, name, name)])
+    assert max(map(len, tight)) <= 80
+    assert [line.split()[0] for line in tight[3:4]] == [name]  # a name that can be copied
     assert max(map(len, drawn(200, [(name, long, "short")]))) > 120
 
 
