@@ -52,7 +52,7 @@ def check_experts(model: ParrotForConditionalGeneration) -> None:
     """
     if model.experts is None or not model.config.experts_enabled:
         raise UsageError(
-            "this checkpoint has no experts to inspect",
+            f"{model.name_or_path or 'this checkpoint'} has no experts to inspect",
             hint="Stage 1 bypasses them; name a checkpoint of stage 2 with model.experts.enabled.",
         )
 

@@ -209,6 +209,11 @@ def test_two_checkpoints_are_compared(inspect_experts, checkpoint, samples, tmp_
     assert saved == found
     code, out, _ = inspect_experts("--data", samples, "--compare", checkpoint, "turned", model=None)
     assert "most changed: " in out
+    for part in tiny.parrot(experts_enabled=False):
+        part.save_pretrained(tmp_path / "plain")
+    code, _, err = inspect_experts("--data", samples, "--compare", checkpoint, "plain", model=None)
+    assert code == 2
+    assert "error: plain has no experts to inspect" in err
 
 
 def test_a_log_is_drawn_without_any_checkpoint(inspect_experts, tmp_path):
