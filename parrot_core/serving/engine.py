@@ -203,12 +203,14 @@ class Engine:
         """Answers a batch; if it fails before its first word, each of it alone."""
         try:
             decode(*self._parts, batch)
+            return
         except Exception as error:  # noqa: BLE001 - told to whoever asked; the server goes on
-            if len(batch) > 1 and not any(ticket.ids for ticket in batch):
-                _log.warning("a batch of %d failed and is tried one by one: %s", len(batch), error)
+            if len(batch) == 1 or any(ticket.ids for ticket in batch):
+                _log.exception("an answer failed")
                 for ticket in batch:
-                    self._answer([ticket])
+                    ticket.finish(error)
                 return
-            _log.exception("an answer failed")
-            for ticket in batch:
-                ticket.finish(error)
+            _log.warning("a batch of %d failed, each is tried alone: %s", len(batch), str(error))
+        # Not before the error is gone: it holds what the batch held of the GPU's memory.
+        for ticket in batch:
+            self._answer([ticket])
