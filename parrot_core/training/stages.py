@@ -147,6 +147,8 @@ def train_stage(  # noqa: PLR0913 - four of them hear how it goes
             on_start(parts)
         features = None
         if settings.cache_vision_features:
+            if torch.cuda.is_available() and engine.zero != 3 and quantised is None:
+                model.vision_encoder.cuda()  # whereto the rest of the model goes when it learns
             features = VisionFeatures(model, processor, samples.images, world=world)
             samples = samples.without_images(features.broken)
         broken = samples.broken_samples(output / BROKEN_FILE)
