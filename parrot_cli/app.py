@@ -133,6 +133,6 @@ def main() -> None:
         if debug or not is_full_gpu(error):
             raise
         hint = "Free its memory, or give --device cpu or a smaller --batch-size."
-        print_error(f"{room_on_gpu()}, and this needs more", hint=hint)
+        print_error(f"{room_on_gpu(error)}, and this needs more", hint=hint)
         code = MissingError.exit_code
     sys.exit(code)

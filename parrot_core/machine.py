@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -145,11 +146,12 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def room_on_gpu() -> str:
-    """Returns how large the GPU's memory is and what of it is free, in words."""
+def room_on_gpu(error: BaseException) -> str:
+    """Returns how large the memory of the GPU that an error names is and what is free, in words."""
     import torch
 
-    free, total = torch.cuda.mem_get_info()
+    named = re.search(r"\bGPU (\d+) has", str(error))
+    free, total = torch.cuda.mem_get_info(int(named[1]) if named else None)
     return f"the GPU has {total / 1e9:.0f} GB, {free / 1e9:.1f} of them free"
 
 
@@ -168,7 +170,7 @@ def gpu_memory(hint: str) -> Iterator[None]:
     except RuntimeError as error:
         if not is_full_gpu(error):
             raise
-        raise GpuFullError(f"{room_on_gpu()}, and this needs more", hint=hint) from error
+        raise GpuFullError(f"{room_on_gpu(error)}, and this needs more", hint=hint) from error
 
 
 def is_full_gpu(error: RuntimeError) -> bool:

@@ -120,7 +120,7 @@ def train(
             try:
                 trainer.train(resume_from_checkpoint=path)
             except torch.OutOfMemoryError as error:
-                raise _too_little_memory(plan) from error
+                raise _too_little_memory(plan, error) from error
         if watch.stopped:
             raise Stopped(
                 f"stopped at step {trainer.state.global_step} of {steps}",
@@ -154,7 +154,7 @@ def _order(samples: Any, schedule: Schedule) -> LengthGrouped:  # noqa: ANN401 -
     return LengthGrouped(lengths, batch_size=schedule.global_batch_size, seed=schedule.seed)
 
 
-def _too_little_memory(plan: BatchPlan) -> GpuFullError:
+def _too_little_memory(plan: BatchPlan, error: torch.OutOfMemoryError) -> GpuFullError:
     peak = torch.cuda.max_memory_allocated()
     smaller = (
         f"device_batch_size = {plan.per_device // 2} (it is {plan.per_device}), "
@@ -162,7 +162,7 @@ def _too_little_memory(plan: BatchPlan) -> GpuFullError:
         else ""
     )
     return GpuFullError(
-        f"{room_on_gpu()}, and the step wanted more than {peak / 1e9:.1f}",
+        f"{room_on_gpu(error)}, and the step wanted more than {peak / 1e9:.1f}",
         hint=f"Set {smaller}gradient_checkpointing = true, zero = 3, or offload; "
         "parrot train --estimate says what each needs.",
     )
@@ -189,7 +189,7 @@ def _arguments(
             offload=engine.offload,
             overlap=cuda,
         )
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=plan.per_device,
         gradient_accumulation_steps=plan.accumulation,
@@ -221,6 +221,10 @@ def _arguments(
         activation_checkpointing=engine.gradient_checkpointing,
         deepspeed=deepspeed,
     )
+    # A process learns on one GPU. Of several that it sees, the library would divide every batch
+    # among all by its first dimension, which of pictures and of samples is not the same.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def _warmup_steps(schedule: Schedule, steps: int) -> int:

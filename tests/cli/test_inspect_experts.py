@@ -272,7 +272,7 @@ def test_a_full_gpu_is_said(inspect_experts, samples, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(ParrotForConditionalGeneration, "encode_images", fill)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 24_000_000_000))
     code, _, err = inspect_experts("--data", samples)
     assert code == 3
     assert "the GPU has 24 GB, 0.0 of them free, and this needs more" in err

@@ -109,6 +109,7 @@ def test_a_gpu_follows_the_processors_curve(folder, parrot_program, zero):
     for place, hidden in (("processor", {"CUDA_VISIBLE_DEVICES": ""}), ("gpu", {})):
         for stage in (1, 2):
             extra = ["--set", f"stage{stage}.precision=float32"]
+            extra += ["--set", f"stage{stage}.tf32=false"]
             if zero and place == "gpu" and stage == 2:
                 extra += ["--set", "stage2.zero=2", "--set", "stage2.offload=optimizer"]
             said = command(folder, stage, f"{place}{zero}", *extra)
@@ -137,7 +138,10 @@ def test_a_gpu_trains_in_bfloat16_and_resumes(folder, start_parrot, parrot_progr
     code, _, stderr = parrot_program(*command(folder, 2, "bfloat16-stopped", *extra), "--resume")
     assert code == 0, stderr
     assert "resumes at step" in stderr
-    assert losses(stopped) == pytest.approx(losses(folder / "bfloat16" / "stage2"), rel=5e-2)
+    # A GPU adds in no fixed order, and by and by AdamW makes steps of its own of that.
+    whole = losses(folder / "bfloat16" / "stage2")
+    assert losses(stopped)[:20] == pytest.approx(whole[:20], rel=5e-2)
+    assert losses(stopped) == pytest.approx(whole, rel=5e-2, abs=5e-2)
 
 
 def test_stage_2_by_two_processes_stopped_and_resumed_follows_the_curve_of_one(

@@ -79,7 +79,7 @@ def test_a_full_gpu_costs_one_answer_and_no_conversation(run, parrot, monkeypatc
         return generate(self, **inputs)
 
     monkeypatch.setattr(type(parrot[0]), "generate", fill)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 24_000_000_000))
     result = run("--max-tokens", "3", stdin="What?\nSure?\n")
     assert result.code == 0
     assert "the GPU has 24 GB, 0.0 of them free, and this needs more" in result.err

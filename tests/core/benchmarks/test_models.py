@@ -246,7 +246,7 @@ def test_a_batch_that_the_gpu_does_not_hold_is_said(monkeypatch):
     def fill(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 24_000_000_000))
     model = LocalAnswerer(identity={}, batch_size=8, answer_batch=fill, weigh_batch=fill)
     for candidates in ({}, {"A": "cat"}):
         prompt = Prompt(key="t/1", language="en", text="What?", candidates=candidates)

@@ -135,7 +135,7 @@ def test_it_learns_and_answers_in_few_bits(tiny, prompts, answered, bits, tmp_pa
     )
     there = on_gpu(prompts)
     apart = (model(**there).logits.float() - whole(**there).logits).norm()
-    assert 0 < apart / whole(**there).logits.norm() < (0.5 if bits == 4 else 0.1)
+    assert 0 < apart / whole(**there).logits.norm() < (0.7 if bits == 4 else 0.1)
     assert model.generate(**there, **GREEDY).shape[1] == there["input_ids"].shape[1] + 12
     model.language_model.requires_grad_(requires_grad=False)
     model.train()(**on_gpu(answered)).loss.backward()

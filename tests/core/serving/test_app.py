@@ -304,7 +304,7 @@ def test_a_failing_model_is_an_error_of_the_server_and_the_next_request_is_answe
 
 
 def test_a_full_gpu_is_told_and_the_next_request_is_answered(parrot, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (0, 24_000_000_000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 24_000_000_000))
     with running(parrot) as server, monkeypatch.context() as patch:
         patch.setattr(type(parrot[0]), "generate", _no_memory)
         status, document = chat(server, "Hi")

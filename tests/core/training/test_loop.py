@@ -1,3 +1,4 @@
+import functools
 import itertools
 import statistics
 
@@ -5,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import TrainingArguments
 
 from parrot_core.data.samples import Sample, Turn
 from parrot_core.errors import UsageError
@@ -120,6 +122,28 @@ def test_a_parameter_with_its_own_learning_rate_moves_by_it_and_the_others_by_th
     assert moved.pop(still) == 0.0
     assert moved["lm_head.weight"] == pytest.approx(1e-3, rel=1e-2)
     assert max(moved.values()) < 1.1e-3
+
+
+class Divided(torch.nn.Module):
+    def __init__(self, _):
+        pytest.fail("the model was divided among GPUs")
+
+
+def test_a_process_that_sees_several_gpus_learns_on_one(tiny, monkeypatch):
+    """The library would divide each batch among all of them."""
+
+    set_up = vars(TrainingArguments)["_setup_devices"].func
+
+    def two_gpus(self):
+        device = set_up(self)
+        self._n_gpu = 2
+        return device
+
+    once = functools.cached_property(two_gpus)
+    once.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", once)
+    monkeypatch.setattr(torch.nn, "DataParallel", Divided)
+    assert run(tiny.language_model(), steps=1) > 0
 
 
 def test_what_requires_no_gradient_stays(tiny):
