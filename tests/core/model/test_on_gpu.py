@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
-from parrot_core.training.kernels import FLASH_ATTENTION, use_fused_kernels
+from parrot_core.errors import MissingError
+from parrot_core.training.kernels import FLASH_ATTENTION, choose_attention, use_fused_kernels
 
 pytestmark = pytest.mark.gpu
 
@@ -142,22 +143,14 @@ def test_it_learns_and_answers_in_few_bits(tiny, prompts, answered, bits, tmp_pa
     assert model.experts.router.grad.isfinite().all()
 
 
-def installed_flash_attention() -> list[str]:
-    """Generations of flash attention that this machine runs."""
-    major = torch.cuda.get_device_capability()[0] if torch.cuda.is_available() else 0
-    return [
-        name
-        for name, flash in FLASH_ATTENTION.items()
-        if major >= flash.capability and flash.is_installed()
-    ]
-
-
 @pytest.mark.filterwarnings("ignore")  # the kernels' compiler's own
 @pytest.mark.parametrize("name", FLASH_ATTENTION)
 def test_flash_attention_computes_the_same(tiny, prompts, answered, name) -> None:
     """Padded, packed and with a cache; in bfloat16, compared by what SDPA differs from float32."""
-    if name not in installed_flash_attention():
-        pytest.skip(f"needs {FLASH_ATTENTION[name].package}")
+    try:
+        choose_attention(name, bfloat16=True)
+    except MissingError as error:
+        pytest.skip(error.problem)
     exact = wide_parrot(tiny).cuda()
     there, learnt = on_gpu(prompts), on_gpu(answered)
     kept = there["attention_mask"].bool()
