@@ -25,7 +25,11 @@ from parrot_cli.train import train
 from parrot_core import __version__
 from parrot_core.errors import MissingError, ParrotError, Stopped
 from parrot_core.languages import LANGUAGES_VARIABLE, add_languages
-from parrot_core.machine import is_full_gpu, room_on_gpu
+from parrot_core.machine import gpu_memory
+
+_WITHOUT_GPU = (
+    "Free it of other work; CUDA_VISIBLE_DEVICES= before the command has the processor do this."
+)
 
 app = Program(
     name="parrot",
@@ -109,7 +113,8 @@ def main() -> None:
     # Threads that spin while they wait starve each other on a busy machine; read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        code = app(standalone_mode=False)
+        with gpu_memory(_WITHOUT_GPU):
+            code = app(standalone_mode=False)
         if code == Stopped.exit_code:  # typer has caught the Ctrl-C, and says nothing
             print_error("stopped", hint=None)
     except ParrotError as error:
@@ -129,10 +134,4 @@ def main() -> None:
         code = MissingError.exit_code
     except typer.Abort:
         code = Stopped.exit_code
-    except RuntimeError as error:
-        if debug or not is_full_gpu(error):
-            raise
-        hint = "Free its memory, or give --device cpu or a smaller --batch-size."
-        print_error(f"{room_on_gpu(error)}, and this needs more", hint=hint)
-        code = MissingError.exit_code
     sys.exit(code)

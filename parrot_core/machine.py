@@ -168,15 +168,10 @@ def gpu_memory(hint: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not is_full_gpu(error):
+        torch: Any = sys.modules.get("torch")  # whoever filled a GPU has loaded it
+        if torch is None or not isinstance(error, torch.OutOfMemoryError):
             raise
         raise GpuFullError(f"{room_on_gpu(error)}, and this needs more", hint=hint) from error
-
-
-def is_full_gpu(error: RuntimeError) -> bool:
-    """Whether it is torch's error of a GPU whose memory does not suffice."""
-    torch: Any = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def _look_at_gpus() -> list[Finding]:

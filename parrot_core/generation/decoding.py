@@ -187,7 +187,7 @@ def decode(
     inputs = put_together(
         [row.prompt for row in rows], pad=processor.tokenizer.pad_token_id, device=model.device
     )
-    with torch.no_grad(), gpu_memory("Ask less at once, or load the model in 4 bits."):
+    with torch.no_grad(), gpu_memory("Ask less at once, or give --load-in-4bit."):
         guidance_mask = inputs.pop("guidance_mask")
         pixel_values = inputs.pop("pixel_values", None)
         given = {}

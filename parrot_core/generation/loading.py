@@ -12,7 +12,7 @@ from parrot_core.model import ParrotForConditionalGeneration, ParrotProcessor, l
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 """Precisions by name; `auto` is the checkpoint's."""
 
-_SMALLER = "Give --load-in-4bit or --dtype bfloat16, another --device, or --device cpu."
+_SMALLER = "Give another --device, or --device cpu; chat and serve also take --load-in-4bit."
 
 
 def load_for_use(

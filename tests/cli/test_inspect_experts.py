@@ -276,7 +276,7 @@ def test_a_full_gpu_is_said(inspect_experts, samples, monkeypatch):
     code, _, err = inspect_experts("--data", samples)
     assert code == 3
     assert "the GPU has 24 GB, 0.0 of them free, and this needs more" in err
-    assert "--device cpu" in err
+    assert "hint: Free it of other work; CUDA_VISIBLE_DEVICES= before the command" in err
 
 
 def test_a_folder_that_cannot_be_written_is_said(inspect_experts, tmp_path):

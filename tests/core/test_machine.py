@@ -13,9 +13,9 @@ def small_gpu(monkeypatch):
 
 
 def test_a_full_gpu_is_an_error_with_a_hint(small_gpu):
-    with pytest.raises(GpuFullError, match=r"the GPU has 24 GB, 0\.3 of them free") as caught:  # noqa: SIM117
-        with gpu_memory("Take less."):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    said = r"the GPU has 24 GB, 0\.3 of them free"
+    with pytest.raises(GpuFullError, match=said) as caught, gpu_memory("Take less."):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     assert caught.value.hint == "Take less."
     assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
 
